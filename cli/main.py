@@ -1,0 +1,71 @@
+"""Entry point of the console script: finds the command and hands it the rest of the line.
+
+Each command is one module with a ``main(arguments)``; it is imported when it is called, so that help and mistakes
+answer at once.
+"""
+
+import importlib
+import os
+import sys
+
+COMMANDS = {
+    "train": "train a model and write a run folder",
+    "evaluate": "score a run on held-out recordings",
+    "transcribe": "read audio files",
+}
+
+USAGE = """usage: gossamer COMMAND [options]
+
+Light models and light training in JAX.
+
+commands:
+{commands}
+
+examples:
+  gossamer transcribe --pretrained prompts recording.wav
+  gossamer train speech demo --run runs/demo
+  gossamer evaluate runs/demo
+
+`gossamer COMMAND --help` explains a command.
+Set GOSSAMER_DEBUG=1 to see the traceback behind an error."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: words after ``gossamer``; the process's own by default.
+
+    Returns:
+        The exit status: 0, 1 when a run failed, 2 when the input was bad, 130 when it was interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from .. import __version__
+
+        print(f"gossamer {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(
+            f"gossamer: no command {arguments[0]!r}; choose from {', '.join(COMMANDS)}.",
+            file=sys.stderr,
+        )
+        return 2
+    command = importlib.import_module(f".{arguments[0]}", __package__)
+    try:
+        return command.main(arguments[1:]) or 0
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get("GOSSAMER_DEBUG"):
+            raise
+        print(f"gossamer: {error}", file=sys.stderr)
+        return 2
+
+
+def _usage() -> str:
+    lines = [f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items()]
+    return USAGE.format(commands="\n".join(lines))

@@ -1,0 +1,1 @@
+"""Arrays, pytrees and transforms: no data set, no field, no model."""

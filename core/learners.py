@@ -1,0 +1,200 @@
+"""Learners on a named axis: one per-learner function under `vmap`, `shard_map` or `pmap`.
+
+A learner is one data-parallel replica, and all n of them run the same program.  Outside, every
+array of parameters, optimizer state and batch carries a leading axis of learners; inside, the
+function sees its own slice and talks to the others through collectives over the axis name.  Three
+engines run it:
+
+    vmap        simulates n learners exactly on one device: the default for science and tests
+    shard_map   puts learner i on device i, also across processes under ``jax.distributed``
+    pmap        the same through the older interface
+
+The engines agree on gradients too.  Under ``jax.shard_map`` with its default type checks, the
+gradient with respect to parameters that all devices share is silently their *sum*; here each
+learner differentiates its own loss, under every engine, whatever the function closes over.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Engine = Literal["vmap", "shard_map", "pmap"]
+
+
+def spread(
+    function: Callable[..., Any],
+    num_learners: int,
+    *,
+    engine: Engine = "vmap",
+    axis_name: str = "learner",
+    devices: Sequence[Any] | None = None,
+    donate_argnums: int | Sequence[int] = (),
+) -> Callable[..., Any]:
+    """Runs a per-learner function for all learners at once.
+
+    Args:
+        function: takes and returns pytrees of one learner's arrays; collectives inside it use
+            `axis_name`.
+        num_learners: number of learners n >= 1.
+        engine: "vmap" for n learners on one device, "shard_map" or "pmap" for one device each.
+        axis_name: the name of the axis of learners inside `function`.
+        devices: JAX devices of the learners, in their order; the default is the first n of
+            ``jax.devices()``, none for "vmap".
+        donate_argnums: positions of arguments whose buffers the results may reuse.
+
+    Returns:
+        The jitted function, over arguments and results with a leading axis [num_learners, ...] on
+        every leaf.
+
+    Raises:
+        ValueError: if the engine is unknown, there are fewer devices than learners, or `devices`
+            came with "vmap"; when called, if a leaf has no leading axis of size `num_learners`.
+
+    Example:
+        >>> shift = lambda x: jax.lax.ppermute(x, "learner", [(0, 1), (1, 2), (2, 0)])
+        >>> spread(shift, 3)(jnp.arange(3)).tolist()
+        [2, 0, 1]
+    """
+    _check_options(num_learners, engine, devices)
+    if engine == "vmap":
+        mapped = jax.vmap(function, axis_name=axis_name, axis_size=num_learners)
+    elif engine == "shard_map":
+        placement = learner_sharding(num_learners, axis_name=axis_name, devices=devices)
+        mapped = jax.shard_map(
+            _on_slices(function),
+            mesh=placement.mesh,
+            in_specs=placement.spec,
+            out_specs=placement.spec,
+            check_vma=False,  # The checks sum the gradients of shared values, see above.
+        )
+    else:
+        mapped = jax.pmap(
+            function,
+            axis_name=axis_name,
+            axis_size=num_learners,
+            devices=_first_devices(num_learners, devices),
+        )
+
+    @functools.wraps(function)
+    def run(*arguments):
+        _check_leading_axis(arguments, num_learners)
+        return mapped(*arguments)
+
+    return jax.jit(run, donate_argnums=donate_argnums)
+
+
+def learner_sharding(
+    num_learners: int,
+    *,
+    axis_name: str = "learner",
+    devices: Sequence[Any] | None = None,
+) -> jax.sharding.NamedSharding:
+    """Where the engine "shard_map" keeps arrays with a leading axis of learners.
+
+    Data put there beforehand need not move when the function is called; under ``jax.distributed``,
+    where no process holds all learners, arguments must be built with this sharding.
+
+    Args:
+        num_learners: number of learners n >= 1.
+        axis_name: the name of the mesh axis.
+        devices: JAX devices of the learners, in their order; the default is the first n of
+            ``jax.devices()``.
+
+    Returns:
+        A sharding of the leading axis that puts learner i on device i.
+
+    Raises:
+        ValueError: if there are fewer devices than learners.
+    """
+    mesh = jax.sharding.Mesh(
+        np.asarray(_first_devices(num_learners, devices)),
+        (axis_name,),
+        axis_types=(jax.sharding.AxisType.Auto,),
+    )
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(axis_name))
+
+
+def replicate(tree: Any, num_learners: int) -> Any:
+    """Gives every learner the same values: the start that decentralized training needs.
+
+    Args:
+        tree: pytree of arrays.
+        num_learners: number of learners n >= 1.
+
+    Returns:
+        The pytree with a leading axis [num_learners, ...] on every leaf.
+    """
+    return jax.tree.map(lambda x: jnp.stack([x] * num_learners), tree)
+
+
+def average(params: Any) -> Any:
+    """The mean over the learners, which is the model to evaluate.
+
+    Args:
+        params: pytree of floating-point arrays [num_learners, ...].
+
+    Returns:
+        The pytree without the leading axis; sums run in float32 or better, dtypes are kept.
+
+    Raises:
+        TypeError: if a leaf is not of a floating-point type.
+    """
+
+    def mean(x):
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            raise TypeError(
+                f"`params` must hold floating-point arrays, got {x.dtype}{list(x.shape)}; "
+                "take counters from one learner instead, x[0]."
+            )
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        return jnp.mean(x, axis=0, dtype=wide).astype(x.dtype)
+
+    return jax.tree.map(mean, params)
+
+
+def _on_slices(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Strips the leading axis, of size one on each device, and restores it on results."""
+
+    def call(*arguments):
+        arguments = jax.tree.map(lambda x: jax.lax.squeeze(x, [0]), arguments)
+        return jax.tree.map(lambda x: jnp.expand_dims(x, 0), function(*arguments))
+
+    return call
+
+
+def _first_devices(num_learners: int, devices: Sequence[Any] | None) -> Sequence[Any]:
+    available = jax.devices() if devices is None else devices
+    if len(available) < num_learners:
+        raise ValueError(
+            f"`num_learners` must not exceed the number of devices, got {num_learners} learners on "
+            f'{len(available)}; use engine="vmap", or on CPU call jax.config.update('
+            f'"jax_num_cpu_devices", {num_learners}) before the first array exists.'
+        )
+    return list(available)[:num_learners]
+
+
+def _check_options(num_learners: int, engine: str, devices: Sequence[Any] | None) -> None:
+    if num_learners < 1:
+        raise ValueError(f"`num_learners` must be at least 1, got {num_learners}.")
+    if engine not in get_args(Engine):
+        raise ValueError(f'`engine` must be "vmap", "shard_map" or "pmap", got {engine!r}.')
+    if engine == "vmap" and devices is not None:
+        raise ValueError(
+            '`devices` must be None for engine="vmap", which runs where its arguments are; '
+            "move those with jax.device_put."
+        )
+
+
+def _check_leading_axis(arguments: Any, num_learners: int) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arguments):
+        shape = jnp.shape(leaf)
+        if shape[:1] != (num_learners,):
+            raise ValueError(
+                f"`arguments` must have a leading axis of {num_learners} learners on every leaf, "
+                f"got shape {shape} at {jax.tree_util.keystr(path)}; use `replicate` for values "
+                "that all learners share."
+            )

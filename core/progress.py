@@ -1,0 +1,108 @@
+"""What a person sees while a run is working: a live line in a terminal, plain lines in a log.
+
+In a terminal or a notebook `Display` draws one bar with step, loss, learning rate, steps per
+second, time left and the last validation.  Elsewhere, as in the log of a cluster job, it prints one
+line per log interval.  Everything goes to standard error.
+"""
+
+import datetime
+import math
+import time
+from collections.abc import Mapping
+
+
+class Display:
+    """Shows the progress of a run; a context manager.
+
+    Args:
+        total: number of steps of the whole run.
+        start: number of steps finished before.
+        enabled: False shows nothing at all.
+        console: a `rich.console.Console` to write to; the default is standard error.
+
+    Example:
+        >>> with Display(100) as display:
+        ...     display.advance(1)
+        ...     display.report(1, {"loss": 2.5})
+    """
+
+    def __init__(self, total: int, *, start: int = 0, enabled: bool = True, console=None):
+        self._total = total
+        self._start = start
+        self._enabled = enabled
+        self._console = console
+        self._bar = None
+        self._validation = ""
+
+    def __enter__(self) -> "Display":
+        if not self._enabled:
+            self._console = None
+            return self
+        import rich.console  # Imported here because a silent run does not need it.
+
+        self._console = self._console or rich.console.Console(stderr=True)
+        self._mark = (self._start, time.monotonic())
+        if self._console.is_terminal or self._console.is_jupyter:
+            self._bar = _make_bar(self._console)
+            self._task = self._bar.add_task(
+                "training", total=self._total, completed=self._start, metrics="", speed=""
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, step: int) -> None:
+        """Notes that `step` steps are finished."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step)
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Shows the metrics of a log line, and the speed since the one before."""
+        if not self._enabled:
+            return
+        shown = _format(metrics, ("loss", "learning_rate")) + self._validation
+        rate = self._rate(step)
+        speed = f"{rate:.3g} steps/s"
+        if self._bar is not None:
+            self._bar.update(self._task, metrics=shown, speed=speed)
+        else:
+            left = datetime.timedelta(seconds=round((self._total - step) / rate))
+            self.say(f"step {step}/{self._total}  {shown}  {speed}  {left} left")
+
+    def report_validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Shows the metrics of a validation, and keeps them in view."""
+        if not self._enabled:
+            return
+        self._validation = "  validation: " + _format(metrics, metrics)
+        self.say(f"step {step}/{self._total}{self._validation}")
+
+    def say(self, line: str) -> None:
+        """Prints one line, above the bar where there is one."""
+        if self._console is not None:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _rate(self, step: int) -> float:
+        """Steps per second since the last call."""
+        (before, then), self._mark = self._mark, (step, time.monotonic())
+        return max(step - before, 1e-9) / max(self._mark[1] - then, 1e-9)
+
+
+def _make_bar(console):
+    from rich import progress
+
+    return progress.Progress(
+        progress.MofNCompleteColumn(),
+        progress.BarColumn(bar_width=None),
+        progress.TextColumn("{task.fields[speed]}"),
+        progress.TimeRemainingColumn(elapsed_when_finished=True),
+        progress.TextColumn("{task.fields[metrics]}"),
+        console=console,
+    )
+
+
+def _format(metrics: Mapping[str, float], names) -> str:
+    shown = ((name.replace("_", " "), metrics[name]) for name in names if name in metrics)
+    return "  ".join(f"{name} {x:.4g}" if math.isfinite(x) else f"{name} {x}" for name, x in shown)

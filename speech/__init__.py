@@ -1,0 +1,1 @@
+"""Speech recognition: from telephone recordings to words with an LSTM transducer."""

@@ -1,0 +1,38 @@
+"""The named configurations of ``gossamer train speech``, each with its command and purpose."""
+
+from typing import NamedTuple
+
+from .recipe import DataConfig, LearnersConfig, OptimizerConfig, SpeechConfig
+from .transducer import PRESETS
+
+
+class NamedConfig(NamedTuple):
+    """A configuration and what it is for."""
+
+    description: str
+    config: SpeechConfig
+
+
+CONFIGS = {
+    "demo": NamedConfig(
+        "Four learners on a ring, simulated on the CPU, in less than ten minutes.",
+        SpeechConfig(
+            model=PRESETS["tiny"],
+            optimizer=OptimizerConfig(steps=800, peak_learning_rate=3e-3),
+            validate_every=400,
+        ),
+    ),
+    "small": NamedConfig(
+        "The model that ships: one to two hours on two CPU cores.",
+        SpeechConfig(),
+    ),
+    "paper": NamedConfig(
+        "Sizes of arXiv:2103.09935 as remembered, for a GPU and a larger corpus.",
+        SpeechConfig(
+            data=DataConfig(),
+            model=PRESETS["paper"],
+            optimizer=OptimizerConfig(steps=50_000, peak_learning_rate=5e-4, warmup=0.3),
+            learners=LearnersConfig(number=8),
+        ),
+    ),
+}

@@ -1,0 +1,232 @@
+"""Corpora: recordings with transcripts, split into train, dev and test.
+
+    telephone_prompts() 24 minutes of one professional voice at 8 kHz, bundled (CC BY-SA 3.0,
+    Allison Smith) manifest(path) the user's own recordings in any language, listed in a TSV or
+    JSON Lines file
+
+Both are written once as array_record files (see ``records``) and then read by random access.  The
+preparation folder is ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple, overload
+
+import numpy as np
+
+from . import audio, manifest_file, records
+from .text import Vocabulary
+
+PROMPTS = pathlib.Path(__file__).parent / "prompts"
+PROMPTS_SAMPLE_RATE = 8000  # Hz
+ATTRIBUTION = (
+    "Telephone prompts: Asterisk core sounds, US English, recorded by Allison Smith "
+    "(theivrvoice.com), CC BY-SA 3.0"
+)
+
+
+class Utterance(NamedTuple):
+    """What is said, and how it sounds."""
+
+    name: str
+    text: str  # normalized
+    waveform: np.ndarray  # [samples] float32 in [-1, 1]
+    sample_rate: int  # Hz
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterances(Sequence[Utterance]):
+    """Utterances by random access, with what a loader must know before it reads them.
+
+    Attributes:
+        read: loads the utterance of an index in ``0..len - 1``.
+        seconds: ``[len]`` float64 durations.
+        texts: normalized texts.
+    """
+
+    read: Callable[[int], Utterance]
+    seconds: np.ndarray
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, utterances: Iterable[Utterance]) -> "Utterances":
+        """Utterances that are in memory."""
+        held = tuple(utterances)
+        seconds = [len(utterance.waveform) / utterance.sample_rate for utterance in held]
+        return cls(held.__getitem__, np.array(seconds), tuple(u.text for u in held))
+
+    def __len__(self) -> int:
+        """Number of utterances."""
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Utterance: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Utterances": ...
+    def __getitem__(self, index):
+        """One utterance, or some of them."""
+        chosen = range(len(self))[index]
+        if isinstance(chosen, int):
+            return self.read(chosen)
+        texts = tuple(self.texts[i] for i in chosen)
+        return Utterances(_Chosen(self.read, chosen), self.seconds[index], texts)
+
+
+class _Chosen(NamedTuple):
+    """Reads by the indices of a slice."""
+
+    read: Callable[[int], Utterance]
+    indices: range
+
+    def __call__(self, index: int) -> Utterance:
+        return self.read(self.indices[index])
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Recordings of three splits in one sample rate and one vocabulary."""
+
+    name: str
+    train: Utterances
+    dev: Utterances
+    test: Utterances
+    vocabulary: Vocabulary  # of all splits
+    sample_rate: int  # Hz
+    attribution: str = ""  # whom to name when results are shown
+
+
+def telephone_prompts(data_dir: str | os.PathLike[str] | None = None) -> Corpus:
+    """The bundled telephone prompts.
+
+    614 utterances, 24 minutes: 80% for training and 10% each for dev and test; no recording's
+    transcript occurs in two splits. Characters are ``a-z``, apostrophe and space.
+
+    Args:
+        data_dir: folder of prepared data; see the head of this module for the default.
+
+    Returns:
+        The corpus at 8 kHz.
+
+    Example:
+        >>> corpus = telephone_prompts()  # doctest: +SKIP
+        >>> corpus.dev[0].text  # doctest: +SKIP
+        'agent login please enter your agent number followed by the pound key'
+    """
+    rows = manifest_file.read(
+        PROMPTS / "transcripts.tsv", language="en", split_seed=0, audio_suffix=".flac"
+    )
+    reading = records.Reading(PROMPTS_SAMPLE_RATE)
+    return _load("telephone_prompts", rows, reading, data_dir, attribution=ATTRIBUTION)
+
+
+def manifest(
+    path: str | os.PathLike[str],
+    *,
+    sample_rate: int = 8000,
+    language: str = "en",
+    channel: int | None = None,
+    vocabulary: Vocabulary | None = None,
+    min_seconds: float = 0.1,
+    max_seconds: float = 60.0,
+    split_seed: int = 0,
+    on_error: Literal["raise", "skip"] = "raise",
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Corpus:
+    """The user's own recordings.
+
+    The file lists one utterance per line, as tab-separated values with a header or as JSON objects.
+    Columns: ``audio`` (a path, relative to the list), ``text``, and optionally ``name``, ``split``
+    (``train``, ``dev`` or ``test``), ``start`` and ``end`` in seconds.
+
+    Args:
+        path: a ``.tsv`` or ``.jsonl`` file.
+        sample_rate: Hz of the corpus; recordings of other rates are resampled.
+        language: ``"en"``, or any other code; see ``text.normalize``.
+        channel: which channel of multi-channel recordings to take; ``None`` refuses them.
+        vocabulary: characters to accept, such as a trained recognizer's; all that occur if
+            ``None``.
+        min_seconds: shortest recording.
+        max_seconds: longest recording.
+        split_seed: without a column ``split``, equal texts go together to train, dev or test with
+            the probabilities 0.8, 0.1 and 0.1, by a hash of this seed and the text.
+        on_error: ``"raise"`` refuses the whole list at the first unusable line; ``"skip"`` leaves
+            unusable lines out and warns of their number.
+        data_dir: folder of prepared data; see the head of this module for the default.
+
+    Returns:
+        The corpus, named after the file.
+
+    Raises:
+        ManifestError: if the list, or with ``on_error="raise"`` one of its lines, is unusable.
+        AudioError: if a recording is unusable, with ``on_error="raise"``.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"`on_error` must be 'raise' or 'skip', got {on_error!r}.")
+    skipped: list[str] = []
+    rows = manifest_file.read(
+        path,
+        language=language,
+        vocabulary=vocabulary,
+        split_seed=split_seed,
+        skipped=skipped if on_error == "skip" else None,
+    )
+    reading = records.Reading(sample_rate, channel, min_seconds, max_seconds, on_error)
+    name = pathlib.Path(path).stem
+    return _load(name, rows, reading, data_dir, vocabulary=vocabulary, skipped=skipped)
+
+
+def default_data_dir() -> pathlib.Path:
+    """``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``."""
+    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/.cache/gossamer").expanduser()
+
+
+def _load(
+    name: str,
+    rows: Sequence[records.Row],
+    reading: records.Reading,
+    data_dir: str | os.PathLike[str] | None,
+    *,
+    vocabulary: Vocabulary | None = None,
+    skipped: Sequence[str] = (),
+    attribution: str = "",
+) -> Corpus:
+    """Prepares the rows and opens them."""
+    builder = records.prepare(name, rows, reading, data_dir or default_data_dir())
+    skipped = [*skipped, *builder.skipped]
+    splits = {split: _open(builder, split, reading.sample_rate) for split in records.SPLITS}
+    texts = [text for utterances in splits.values() for text in utterances.texts]
+    records.warn_of_skipped(skipped, len(texts) + len(skipped))
+    if not texts:
+        raise audio.AudioError(f"{name}: no line is usable; see the warning for the reasons.")
+    return Corpus(
+        name=name,
+        **splits,
+        vocabulary=vocabulary or Vocabulary.of(texts),
+        sample_rate=reading.sample_rate,
+        attribution=attribution,
+    )
+
+
+def _open(builder: records.Recordings, split: str, sample_rate: int) -> Utterances:
+    """One split, after a pass over it for durations and texts."""
+    if split not in builder.info.splits or not builder.info.splits[split].num_examples:
+        return Utterances.of(())
+    reader = _Stored(builder.as_data_source(split), sample_rate)
+    seconds, texts = [], []
+    for index in range(len(reader.source)):
+        utterance = reader(index)
+        seconds.append(len(utterance.waveform) / sample_rate)
+        texts.append(utterance.text)
+    return Utterances(reader, np.array(seconds), tuple(texts))
+
+
+class _Stored(NamedTuple):
+    """Reads utterances from array_record files."""
+
+    source: Sequence
+    sample_rate: int  # Hz
+
+    def __call__(self, index: int) -> Utterance:
+        return Utterance(*records.decode(self.source[index]), self.sample_rate)

@@ -1,0 +1,199 @@
+"""The main job: train a recognizer with gossiping learners, score it on held-out speech, report.
+
+A run folder holds everything a run was and gave:
+
+    config.json versions.json seed     what was asked for, under which versions
+    metrics.jsonl, TensorBoard events  training and validation, step by step
+    checkpoints/ best/                 the newest states and the best one on the validation recordings
+    recognizer.safetensors             the best averaged model, packed
+    result.json report.html            word error rate on the test recordings, and the page that shows it
+"""
+
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import jax
+import jax.numpy as jnp
+from rich.console import Console
+
+from ..core import checkpoint, learners, metrics, run_folder, training
+from . import corpus, evaluation, loader, recipe, recognizer, report, summary
+from .corpus import Corpus
+from .recipe import SpeechConfig
+from .recognizer import Recognizer
+from .transducer import Transducer
+
+PACKED = "recognizer.safetensors"
+ATTRIBUTION = (
+    "Telephone prompts: Asterisk core sounds, English, spoken by Allison Smith for Digium, Inc., CC BY-SA 3.0; "
+    "converted to FLAC, transcripts normalized."
+)
+
+
+def load_corpus(config: SpeechConfig) -> Corpus:
+    """Opens the corpus that a configuration names.
+
+    Args:
+        config: the run; `data.corpus` is ``prompts`` or the path of a manifest.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        ValueError: if the manifest cannot be read.
+    """
+    if config.data.corpus == "prompts":
+        return corpus.telephone_prompts()
+    return corpus.manifest(config.data.corpus, sample_rate=config.data.sample_rate)
+
+
+def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> evaluation.Evaluation:
+    """Trains, scores and reports; continues where an interrupted run stopped.
+
+    Args:
+        config: the run.
+        folder: its run folder, new or of the same configuration.
+        command: the command line, for the report.
+
+    Returns:
+        The score of the best model on the test recordings.
+
+    Raises:
+        ValueError: if the folder belongs to another run or the data are bad.
+        FloatingPointError: if training diverged.
+    """
+    data = load_corpus(config)
+    folder = run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
+    model = Transducer(config.model, vocabulary_size=len(data.vocabulary))
+    optimizer = recipe.optimizer(config.optimizer, config.learners)
+    state = training.init_state(
+        initial_parameters(model, config.seed),
+        optimizer,
+        jax.random.key(config.seed + 1),
+        num_learners=config.learners.number,
+    )
+    step = learners.spread(
+        training.train_step(recipe.loss_function(config, model), optimizer, axis_name="learner"),
+        config.learners.number,
+        engine=config.learners.engine,
+        donate_argnums=0,
+    )
+
+    def recognizer_of(state: training.TrainState) -> Recognizer:
+        return Recognizer(config, data.vocabulary, learners.average(state.params))
+
+    def validate(state: training.TrainState) -> dict[str, float]:
+        errors = evaluation.evaluate(recognizer_of(state), data.dev, timed=False).errors
+        return {"wer": errors.rate, "cer": errors.character_error_rate}
+
+    start = time.perf_counter()
+    final = training.fit(
+        step,
+        state,
+        training_batches(config, data),
+        run_folder=folder,
+        num_steps=config.optimizer.steps,
+        checkpoint_every=config.checkpoint_every,
+        log_every=config.log_every,
+        validate=validate,
+        validate_every=config.validate_every,
+        best_metric="cer",
+        schedule=recipe.schedule(config.optimizer),
+    )
+    seconds = time.perf_counter() - start
+    found = checkpoint.restore(folder / "best", final)
+    best = recognizer_of(final if found is None else found[1])
+    recognizer.save(folder / PACKED, best)
+    return score(folder, recognizer.load(folder / PACKED), data, command, seconds)
+
+
+def score(
+    folder: Path,
+    model: Recognizer,
+    data: Corpus,
+    command: str = "",
+    training_seconds: float | None = None,
+) -> evaluation.Evaluation:
+    """Scores a packed recognizer on the test recordings, prints the result and writes the report.
+
+    Args:
+        folder: the run folder; `result.json` and `report.html` are written there.
+        model: the packed recognizer, read back.
+        data: the corpus.
+        command: the command line, for the report.
+        training_seconds: how long training took, where known.
+
+    Returns:
+        The evaluation.
+    """
+    result = evaluation.evaluate(model, data.test)
+    config = model.config
+    run = summary.RunSummary(
+        title=f"{folder.name}: speech recognition by {config.learners.number} gossiping learners",
+        corpus=data.name,
+        num_prompts=len(data.test),
+        errors=result.errors,
+        num_parameters=sum(leaf.size for leaf in jax.tree.leaves(model.params)),
+        num_bytes=(folder / PACKED).stat().st_size,
+        real_time_factor=result.real_time_factor,
+        training_seconds=training_seconds,
+        num_learners=config.learners.number,
+        topology=f"{config.learners.topology}, {config.learners.order.upper()}",
+        num_steps=config.optimizer.steps,
+        seed=config.seed,
+        command=command or shlex.join(["gossamer", "evaluate", str(folder)]),
+        config=cattrs.unstructure(config),
+        versions={name: str(value) for name, value in run_folder.versions().items()},
+        attribution=ATTRIBUTION if config.data.corpus == "prompts" else "",
+    )
+    prompts = evaluation.showcase(data.test, result)
+    report.write_report(folder / "report.html", run, prompts, metrics.read_log(folder))
+    (folder / "result.json").write_text(json.dumps(dict(summary.list_facts(run)), indent=2) + "\n")
+    console = Console()
+    summary.print_summary(run, prompts, console=console)
+    console.print(f"\nReport: {folder / 'report.html'}")
+    return result
+
+
+def initial_parameters(model: Transducer, seed: int) -> Any:
+    """Draws the parameters that every learner starts from."""
+    return model.init(
+        jax.random.key(seed),
+        jnp.zeros((1, 8, recipe.NUM_FEATURES)),
+        jnp.zeros((1, 8)),
+        jnp.zeros((1, 2), jnp.int32),
+    )
+
+
+def training_batches(config: SpeechConfig, data: Corpus) -> Iterator[Any]:
+    """The batches of a run, without end, with a resumable position."""
+    return loader.batches(
+        data.train,
+        data.vocabulary,
+        sample_rate=config.data.sample_rate,
+        buckets=config.data.buckets,
+        num_learners=config.learners.number,
+        seed=config.seed,
+        speed=config.data.speed,
+        join_probability=config.data.join_probability,
+    )
+
+
+def read_run(folder: str | Path) -> Recognizer:
+    """Loads the packed recognizer of a finished run.
+
+    Raises:
+        ValueError: if the folder holds none.
+    """
+    path = Path(folder) / PACKED
+    if not path.exists():
+        raise ValueError(
+            f"{folder}: no {PACKED} there; `gossamer train speech --run {folder}` writes it when "
+            "the run ends."
+        )
+    return recognizer.load(path)

@@ -1,0 +1,264 @@
+"""Batches of speech for training and evaluation, on grain.
+
+Training batches have few shapes, one per bucket, because each costs a compilation. Batch ``i`` is
+a pure function of the seed (see ``batch_plan``), so the iterator's state is a number: a run that
+resumes from it sees the batches it would have seen. Recordings are read, resampled to another
+speed (Ko et al., Audio Augmentation for Speech Recognition, 2015) and joined in background
+threads.
+
+A batch is a dict with, in optax's ``ctc_loss`` convention (padding on the right, 1 = padded),
+
+    waveform           [batch, samples] float32
+    waveform_paddings  [batch, samples] float32
+    labels             [batch, labels] int32
+    label_paddings     [batch, labels] float32
+
+and, with ``num_learners``, a leading axis that gives every learner its own shard of the rows.
+"""
+
+import functools
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import grain
+import numpy as np
+import soxr
+
+from . import batch_plan
+from .batch_plan import Bucket, Item, Lengths, PlannedBatch
+from .corpus import Utterances
+from .text import BLANK_ID, Vocabulary
+
+Batch = dict[str, np.ndarray]
+DEFAULT_BUCKETS = ((1.5, 64), (3.0, 32), (5.5, 16), (12.0, 8))
+# Fast readers reach 15 characters a second; a text that is denser than the bound moves up a bucket.
+LABELS_PER_SECOND = 18.0
+
+
+def batches(
+    utterances: Utterances,
+    vocabulary: Vocabulary,
+    *,
+    sample_rate: int,
+    buckets: Sequence[tuple[float, int]] = DEFAULT_BUCKETS,
+    num_learners: int | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    num_epochs: int | None = None,
+    speed: tuple[float, float] = (1.0, 1.0),
+    join_probability: float = 0.0,
+    labels_per_second: float = LABELS_PER_SECOND,
+    on_error: Literal["raise", "skip"] = "raise",
+    num_threads: int = 2,
+) -> grain.DatasetIterator[Batch]:
+    """Training batches, with ``get_state()`` and ``set_state(state)`` to resume.
+
+    Args:
+        utterances: a split of a corpus.
+        vocabulary: numbers the characters.
+        sample_rate: Hz of the utterances.
+        buckets: longest row in seconds and number of rows (over all learners), ascending.
+        num_learners: adds the leading axis; must divide every number of rows.
+        seed: of the order and of all augmentation.
+        shuffle: anew each epoch.
+        num_epochs: ``None`` never ends. Rows that fill no batch are carried to the next epoch;
+            after the last one, rows are repeated to fill the last batch of each bucket.
+        speed: range of the uniformly drawn speed; (1, 1) leaves recordings as they are.
+        join_probability: that an utterance is joined with one or two others, 0.1 to 0.3 s apart.
+        labels_per_second: bounds the number of labels of a bucket.
+        on_error: whether utterances that no bucket holds, or that have unknown characters, are
+            refused or left out with a counted warning.
+        num_threads: background readers; 0 reads in the calling thread.
+
+    Returns:
+        An iterator over batches.
+
+    Raises:
+        ValueError: if an option is out of range or, with ``on_error="raise"``, an utterance is
+            unusable.
+
+    Example:
+        >>> stream = batches(corpus.train, corpus.vocabulary, sample_rate=8000)  # doctest: +SKIP
+        >>> batch = next(stream)  # doctest: +SKIP
+    """
+    shapes = batch_plan.make_buckets(buckets, labels_per_second=labels_per_second)
+    if num_learners is not None and any(
+        num_learners < 1 or shape.rows % num_learners for shape in shapes
+    ):
+        raise ValueError(
+            f"`num_learners` must divide the rows of every bucket, got {num_learners} learners and "
+            f"{[shape.rows for shape in shapes]} rows; change `buckets`."
+        )
+    if not 0 < speed[0] <= speed[1]:
+        raise ValueError(f"`speed` must be a range of positive factors, got {speed}.")
+    if not 0 <= join_probability <= 1:
+        raise ValueError(f"`join_probability` must be in [0, 1], got {join_probability}.")
+    if num_epochs is not None and num_epochs < 1:
+        raise ValueError(f"`num_epochs` must be positive or None, got {num_epochs}.")
+    usable = _usable(utterances, vocabulary, shapes[-1], on_error)
+    lengths = Lengths(
+        np.array([utterances.seconds[i] for i in usable], np.float64),
+        np.array([len(utterances.texts[i]) for i in usable], np.int64),
+    )
+    plan = batch_plan.BatchPlan(
+        lengths,
+        shapes,
+        seed=seed,
+        num_epochs=num_epochs,
+        shuffle=shuffle,
+        speed=speed,
+        join_probability=join_probability,
+    )
+    load = functools.partial(
+        _load_planned,
+        utterances=utterances,
+        usable=usable,
+        vocabulary=vocabulary,
+        sample_rate=sample_rate,
+        buckets=shapes,
+        num_learners=num_learners,
+    )
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * num_threads)
+    return iter(grain.MapDataset.source(plan).map(load).to_iter_dataset(options))
+
+
+def evaluation_batches(
+    utterances: Utterances,
+    vocabulary: Vocabulary,
+    *,
+    sample_rate: int,
+    buckets: Sequence[tuple[float, int]] = DEFAULT_BUCKETS,
+    labels_per_second: float = LABELS_PER_SECOND,
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Every utterance once, bucket by bucket in the order of the split.
+
+    Args:
+        utterances: a split of a corpus; all must fit the last bucket.
+        vocabulary: numbers the characters.
+        sample_rate: Hz of the utterances.
+        buckets: longest row in seconds and number of rows, ascending.
+        labels_per_second: bounds the number of labels of a bucket.
+
+    Yields:
+        ``[batch]`` int32 indices into ``utterances`` and their batch. Rows that only fill up the
+        last batch of a bucket repeat others and have the index -1.
+    """
+    shapes = batch_plan.make_buckets(buckets, labels_per_second=labels_per_second)
+    usable = _usable(utterances, vocabulary, shapes[-1], "raise")
+    lengths = Lengths(
+        np.asarray(utterances.seconds, np.float64),
+        np.array([len(text) for text in utterances.texts], np.int64),
+    )
+    plan = batch_plan.BatchPlan(lengths, shapes, seed=0, num_epochs=1, shuffle=False)
+    seen: set[int] = set()
+    for planned in plan:
+        indices = np.full(len(planned.items), -1, np.int32)
+        for row, item in enumerate(planned.items):
+            if item.indices[0] not in seen:
+                indices[row] = item.indices[0]
+                seen.add(item.indices[0])
+        yield (
+            indices,
+            _load_planned(
+                planned,
+                utterances=utterances,
+                usable=usable,
+                vocabulary=vocabulary,
+                sample_rate=sample_rate,
+                buckets=shapes,
+                num_learners=None,
+            ),
+        )
+
+
+def _usable(
+    utterances: Utterances, vocabulary: Vocabulary, largest: Bucket, on_error: str
+) -> list[int]:
+    """The indices of the utterances that fit the vocabulary and the largest bucket."""
+    usable, messages = [], []
+    for index, (seconds, text) in enumerate(zip(utterances.seconds, utterances.texts, strict=True)):
+        if unknown := vocabulary.unknown(text):
+            problem = f"has characters outside the vocabulary: {unknown!r}; build it from the texts"
+        elif seconds > largest.seconds:
+            problem = f"lasts {seconds:.2f} s, over {largest.seconds:g} s; add a longer bucket"
+        elif len(text) > largest.labels:
+            problem = f"has {len(text)} labels, over {largest.labels}; raise `labels_per_second`"
+        elif not text or seconds <= 0:
+            problem = "has no text or no samples; remove it"
+        else:
+            usable.append(index)
+            continue
+        messages.append(f"{utterances[index].name} {problem}")
+    if messages and on_error == "raise":
+        raise ValueError(
+            f"`utterances`: {messages[0]}, or pass on_error='skip' ({len(messages)} unusable)."
+        )
+    if not usable:
+        raise ValueError("`utterances` must hold at least one usable utterance, got none.")
+    if messages:
+        warnings.warn(
+            f"Left out {len(messages)} of {len(utterances)} utterances, first: {messages[0]}.",
+            stacklevel=3,
+        )
+    return usable
+
+
+def _load_planned(
+    planned: PlannedBatch,
+    *,
+    utterances: Utterances,
+    usable: Sequence[int],
+    vocabulary: Vocabulary,
+    sample_rate: int,
+    buckets: Sequence[Bucket],
+    num_learners: int | None,
+) -> Batch:
+    """Reads, augments and pads the rows of a batch."""
+    bucket = buckets[planned.bucket]
+    samples = round(bucket.seconds * sample_rate)
+    waveform = np.zeros((bucket.rows, samples), np.float32)
+    waveform_paddings = np.ones_like(waveform)
+    labels = np.full((bucket.rows, bucket.labels), BLANK_ID, np.int32)
+    label_paddings = np.ones(labels.shape, np.float32)
+    for row, item in enumerate(planned.items):
+        sound, text = _load_item(item, utterances, usable, vocabulary, sample_rate)
+        sound = sound[:samples]  # resampling rounds up by less than a sample
+        waveform[row, : len(sound)] = sound
+        waveform_paddings[row, : len(sound)] = 0
+        labels[row, : len(text)] = text
+        label_paddings[row, : len(text)] = 0
+    batch = {
+        "waveform": waveform,
+        "waveform_paddings": waveform_paddings,
+        "labels": labels,
+        "label_paddings": label_paddings,
+    }
+    if num_learners is None:
+        return batch
+    return {name: value.reshape(num_learners, -1, value.shape[1]) for name, value in batch.items()}
+
+
+def _load_item(
+    item: Item,
+    utterances: Utterances,
+    usable: Sequence[int],
+    vocabulary: Vocabulary,
+    sample_rate: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The waveform and the labels of one row."""
+    pieces, texts = [], []
+    for index, gap in zip(item.indices, (*item.gaps, 0.0), strict=True):
+        utterance = utterances[usable[index]]
+        if utterance.sample_rate != sample_rate:
+            raise ValueError(
+                f"`sample_rate` must be that of the utterances, {utterance.sample_rate}, "
+                f"got {sample_rate}."
+            )
+        waveform = utterance.waveform
+        if item.speed != 1:
+            waveform = soxr.resample(waveform, sample_rate * item.speed, sample_rate)
+        pieces += [waveform, np.zeros(int(gap * sample_rate), np.float32)]
+        texts.append(utterance.text)
+    separator = " " if " " in vocabulary.characters else ""
+    return np.concatenate(pieces), vocabulary.encode(separator.join(texts))

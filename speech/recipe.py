@@ -1,0 +1,224 @@
+"""What a speech training run is made of: its configuration, loss and optimizer.
+
+The loss of one learner's batch is, per label,
+
+    L = sum_b [ -log P(y_b | x_b) + ctc_weight * CTC(y_b | x_b) ] / sum_b |y_b|
+
+where the auxiliary frame-wise term brings the encoder to life on small corpora (the usual alternative is to
+initialize it from a trained CTC model).  Features are computed inside the jitted step from waveforms, masked by
+SpecAugment, and only then differentiated and stacked.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ..core import gossip
+from ..core.topology import Topology, complete, ring
+from . import features
+from .augmentation import spec_augment
+from .transducer import PRESETS, Transducer, TransducerConfig
+from .transducer_loss import joint_transducer_loss
+
+Batch = dict[str, jax.Array]
+NUM_FEATURES = 240  # 40 filters, their deltas and delta-deltas, two frames stacked
+INFEASIBLE = 1e4  # optax.ctc_loss returns about 1e5 where the labels do not fit into the frames
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which recordings, in which batches."""
+
+    corpus: str = "prompts"
+    """`prompts` (bundled telephone prompts) or the path of a manifest (TSV or JSON Lines)."""
+    sample_rate: int = 8000
+    """Samples per second; other recordings are resampled."""
+    buckets: tuple[tuple[float, int], ...] = ((1.5, 64), (3.0, 32), (5.5, 16), (12.0, 8))
+    """Longest recording in seconds and recordings per batch (over all learners), per bucket."""
+    speed: tuple[float, float] = (0.85, 1.15)
+    """Range of the speed perturbation; (1, 1) turns it off."""
+    join_probability: float = 0.3
+    """Probability of joining a short recording with others to a longer one."""
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """SpecAugment on the normalized log-mel features of a recording."""
+
+    num_time_masks: int = 4
+    """Masks along time per recording."""
+    max_time_width: int = 20
+    """Longest time mask in frames of 10 ms."""
+    max_time_fraction: float = 0.1
+    """Longest time mask as a fraction of the recording."""
+    num_frequency_masks: int = 2
+    """Masks along frequency per recording."""
+    max_frequency_width: int = 10
+    """Widest frequency mask in mel filters."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW under a one-cycle schedule, gradients clipped by their global norm."""
+
+    steps: int = 3000
+    """Training steps."""
+    peak_learning_rate: float = 2e-3
+    """Highest learning rate, reached after `warmup` of the steps."""
+    warmup: float = 0.15
+    """Fraction of the steps spent rising to the peak."""
+    weight_decay: float = 1e-2
+    """Decoupled weight decay of the matrices."""
+    clip_norm: float = 5.0
+    """Largest gradient norm."""
+    ctc_weight: float = 0.5
+    """Weight of the auxiliary frame-wise loss."""
+
+
+@dataclass(frozen=True)
+class LearnersConfig:
+    """How many learners train and how they mix."""
+
+    number: int = 4
+    """Data-parallel learners; each sees its own part of every batch."""
+    topology: Literal["ring", "complete"] = "ring"
+    """Who averages weights with whom."""
+    order: Literal["awc", "atc"] = "awc"
+    """Mix while adapting (D-PSGD of Lian et al.) or adapt, then combine."""
+    engine: Literal["vmap", "shard_map", "pmap"] = "vmap"
+    """Simulate the learners on one device, or run each on its own."""
+
+    def build(self) -> Topology:
+        """The topology itself."""
+        return {"ring": ring, "complete": complete}[self.topology](self.number)
+
+
+@dataclass(frozen=True)
+class SpeechConfig:
+    """A complete speech training run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: TransducerConfig = field(default_factory=lambda: PRESETS["small"])
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    learners: LearnersConfig = field(default_factory=LearnersConfig)
+    seed: int = 0
+    """Seed of the parameters, the data order and every random draw."""
+    log_every: int = 20
+    """Steps between log lines."""
+    validate_every: int = 500
+    """Steps between evaluations on the validation recordings."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints."""
+
+
+def schedule(config: OptimizerConfig) -> optax.Schedule:
+    """One-cycle learning rate: a cosine rise to the peak, then a cosine fall to almost zero."""
+    return optax.cosine_onecycle_schedule(
+        config.steps, config.peak_learning_rate, pct_start=config.warmup, div_factor=25.0
+    )
+
+
+def optimizer(
+    config: OptimizerConfig, learners: LearnersConfig, axis_name: str | None = "learner"
+) -> optax.GradientTransformationExtraArgs:
+    """Clipping, AdamW and gossip, as one optax chain."""
+    adamw = optax.adamw(
+        schedule(config),
+        b2=0.98,
+        weight_decay=config.weight_decay,
+        mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
+    )
+    inner = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    return gossip.dpsgd(inner, learners.build(), axis_name=axis_name, order=learners.order)
+
+
+def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]:
+    """Builds the loss of one learner.
+
+    Args:
+        config: the run.
+        model: the transducer.
+
+    Returns:
+        ``loss(params, batch, key) -> (loss, metrics)`` with scalar results; the batch holds ``waveform`` and
+        ``waveform_paddings`` ``[batch, samples]``, ``labels`` and ``label_paddings`` ``[batch, U]``.
+    """
+
+    def loss(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        mask_key, encoder_key, predictor_key = jax.random.split(key, 3)
+        inputs, paddings = augmented_features(config, batch, mask_key)
+        encoded, encoded_paddings = model.apply(
+            params,
+            inputs,
+            paddings,
+            deterministic=False,
+            rngs={"dropout": encoder_key},
+            method="encode",
+        )
+        predicted = model.apply(
+            params,
+            batch["labels"],
+            deterministic=False,
+            rngs={"dropout": predictor_key},
+            method="predict",
+        )
+        labels, label_paddings = batch["labels"], batch["label_paddings"]
+        transducer = joint_transducer_loss(
+            lambda frames, prefixes: model.apply(params, frames, prefixes, method="join"),
+            encoded,
+            predicted,
+            encoded_paddings,
+            labels,
+            label_paddings,
+        )
+        connectionist = optax.ctc_loss(
+            model.apply(params, encoded, method="connect"), encoded_paddings, labels, label_paddings
+        )
+        connectionist = jnp.where(connectionist < INFEASIBLE, connectionist, 0.0)
+        num_labels = jnp.maximum(jnp.sum(1 - label_paddings), 1)
+        metrics = {
+            "transducer_loss": jnp.sum(transducer) / num_labels,
+            "ctc_loss": jnp.sum(connectionist) / num_labels,
+        }
+        total = metrics["transducer_loss"] + config.optimizer.ctc_weight * metrics["ctc_loss"]
+        return total, metrics
+
+    return loss
+
+
+def augmented_features(
+    config: SpeechConfig, batch: Batch, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Log-mel features, normalized, masked by SpecAugment, with deltas, stacked.
+
+    Args:
+        config: the run.
+        batch: ``waveform`` and ``waveform_paddings``, each ``[batch, samples]``.
+        key: random key of the masks.
+
+    Returns:
+        Features ``[batch, frames, 240]`` and paddings ``[batch, frames]``.
+    """
+    log_mel, paddings = features.log_mel(
+        batch["waveform"],
+        config.data.sample_rate,
+        waveform_paddings=batch["waveform_paddings"],
+    )
+    log_mel = features.normalize(log_mel, paddings)
+    masks = config.augmentation
+    log_mel = spec_augment(
+        key,
+        log_mel,
+        paddings,
+        num_time_masks=masks.num_time_masks,
+        max_time_width=masks.max_time_width,
+        max_time_fraction=masks.max_time_fraction,
+        num_frequency_masks=masks.num_frequency_masks,
+        max_frequency_width=masks.max_frequency_width,
+    )
+    return features.stack_frames(features.add_deltas(log_mel, paddings), paddings)

@@ -1,0 +1,246 @@
+"""The LSTM recurrent neural network transducer: encoder, predictor and joiner.
+
+    h = encoder(features)                    one vector a frame
+    g_u = predictor(blank, y_1 .. y_u)       one vector a label prefix, the blank standing for the start
+    logits[t, u] = W_o tanh(J(A h_t, B g_u))
+
+with ``J`` the sum (additive) or the element-wise product (multiplicative integration, the default of Saon et
+al.).  ``encode`` and ``predict`` return their vectors already projected to the joiner's size, so that the
+loss, which visits every pair (t, u), repeats only ``join``.  A small linear layer on the encoder, ``connect``,
+gives the logits of an auxiliary connectionist temporal classification loss.
+
+References:
+    Graves, Sequence transduction with recurrent neural networks, 2012, arXiv:1211.3711.
+    Saon, Tueske, Bolanos, Kingsbury, Advancing RNN transducer technology for speech recognition, 2021,
+    arXiv:2103.09935.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from .lstm import LSTM, LSTMState
+
+
+@dataclass(frozen=True)
+class TransducerConfig:
+    """Sizes and regularization of a transducer."""
+
+    encoder_layers: int = 6
+    """LSTM layers of the encoder."""
+    encoder_size: int = 640
+    """Cells per direction of each encoder layer."""
+    bidirectional: bool = True
+    """Whether the encoder reads the recording in both directions."""
+    reduce_after: tuple[int, ...] = ()
+    """Encoder layers (counted from 1) after which neighboring frames are joined in pairs, halving the rate."""
+    embedding_size: int = 10
+    """Size of the label embedding."""
+    predictor_size: int = 768
+    """Cells of the predictor's single LSTM layer."""
+    joiner_size: int = 256
+    """Size of the joint space."""
+    joiner: Literal["multiplicative", "additive"] = "multiplicative"
+    """How encoder and predictor vectors meet."""
+    dropout: float = 0.25
+    """Dropout between encoder layers and on the predictor's output."""
+    embedding_dropout: float = 0.05
+    """Probability of dropping a whole label embedding."""
+    dropconnect: float = 0.25
+    """Probability of dropping a recurrent weight, drawn once per batch."""
+
+    def __post_init__(self):
+        if any(not 1 <= layer <= self.encoder_layers for layer in self.reduce_after):
+            raise ValueError(
+                f"`reduce_after` must name encoder layers between 1 and {self.encoder_layers}, "
+                f"got {self.reduce_after}."
+            )
+        if self.joiner not in ("multiplicative", "additive"):
+            raise ValueError(f"`joiner` must be multiplicative or additive, got {self.joiner!r}.")
+
+    @property
+    def reduction(self) -> int:
+        """Input frames per encoder frame."""
+        return 2 ** len(self.reduce_after)
+
+
+PRESETS = {
+    "tiny": TransducerConfig(
+        encoder_layers=3,
+        encoder_size=160,
+        reduce_after=(1,),
+        embedding_size=32,
+        predictor_size=128,
+        joiner_size=128,
+    ),
+    "small": TransducerConfig(
+        encoder_layers=4,
+        encoder_size=320,
+        reduce_after=(1,),
+        embedding_size=32,
+        predictor_size=256,
+        joiner_size=256,
+    ),
+    # Sizes of arXiv:2103.09935 as remembered, not verified against the paper: 57 M parameters.
+    "paper": TransducerConfig(),
+}
+
+
+class Transducer(nn.Module):
+    """Encoder, predictor and joiner as one parameter tree; call its parts through ``method=``.
+
+    Attributes:
+        config: sizes and regularization.
+        vocabulary_size: number of labels, the blank (index 0) included.
+
+    Example:
+        >>> model = Transducer(PRESETS["tiny"], vocabulary_size=29)
+        >>> features, paddings = jnp.zeros((1, 20, 240)), jnp.zeros((1, 20))
+        >>> params = model.init(jax.random.key(0), features, paddings, jnp.zeros((1, 5), jnp.int32))
+        >>> encoded, _ = model.apply(params, features, paddings, method="encode")
+        >>> encoded.shape
+        (1, 10, 128)
+    """
+
+    config: TransducerConfig
+    vocabulary_size: int
+
+    def setup(self):
+        config = self.config
+        self.encoder_layers = [
+            LSTM(
+                config.encoder_size,
+                bidirectional=config.bidirectional,
+                dropconnect=config.dropconnect,
+                name=f"encoder_{layer}",
+            )
+            for layer in range(1, config.encoder_layers + 1)
+        ]
+        self.encoder_projection = nn.Dense(config.joiner_size)
+        self.embedding = nn.Embed(self.vocabulary_size, config.embedding_size)
+        self.predictor = LSTM(config.predictor_size, dropconnect=config.dropconnect)
+        self.predictor_projection = nn.Dense(config.joiner_size)
+        self.output = nn.Dense(self.vocabulary_size)
+        self.ctc_output = nn.Dense(self.vocabulary_size)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def __call__(
+        self, features: jax.Array, paddings: jax.Array, labels: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Logits at every lattice node; for initialization and small cases (it holds the whole lattice).
+
+        Args:
+            features: ``[batch, time, features]``.
+            paddings: ``[batch, time]``.
+            labels: ``[batch, U]``.
+
+        Returns:
+            Logits ``[batch, frames, U + 1, vocabulary]``, their paddings ``[batch, frames]``, and the logits
+            of the auxiliary loss ``[batch, frames, vocabulary]``.
+        """
+        encoded, encoded_paddings = self.encode(features, paddings)
+        predicted = self.predict(labels)
+        logits = self.join(encoded[:, :, None, :], predicted[:, None, :, :])
+        return logits, encoded_paddings, self.connect(encoded)
+
+    def encode(
+        self, features: jax.Array, paddings: jax.Array, *, deterministic: bool = True
+    ) -> tuple[jax.Array, jax.Array]:
+        """Runs the encoder.
+
+        Args:
+            features: ``[batch, time, features]``.
+            paddings: ``[batch, time]``, 1 at padded frames.
+            deterministic: turns dropout and DropConnect off.
+
+        Returns:
+            Encoded frames ``[batch, ceil(time / reduction), joiner]`` and their paddings.
+        """
+        hidden = features
+        for layer, lstm in enumerate(self.encoder_layers, start=1):
+            hidden, _ = lstm(hidden, paddings, deterministic=deterministic)
+            if layer in self.config.reduce_after:
+                hidden, paddings = join_pairs(hidden, paddings)
+            hidden = self.dropout(hidden, deterministic=deterministic)
+        return self.encoder_projection(hidden), paddings
+
+    def predict(self, labels: jax.Array, *, deterministic: bool = True) -> jax.Array:
+        """Runs the predictor over whole label sequences.
+
+        Args:
+            labels: ``[batch, U]``, without the start symbol.
+            deterministic: turns dropout and DropConnect off.
+
+        Returns:
+            ``[batch, U + 1, joiner]``: entry u has seen u labels.
+        """
+        tokens = jnp.pad(labels, ((0, 0), (1, 0)))  # the blank starts the sequence
+        embedded = self.embedding(tokens)
+        if self.config.embedding_dropout > 0 and not deterministic:
+            keep = 1 - self.config.embedding_dropout
+            mask = jax.random.bernoulli(self.make_rng("dropout"), keep, tokens.shape)
+            embedded = jnp.where(mask[:, :, None], embedded / keep, 0)
+        hidden, _ = self.predictor(embedded, deterministic=deterministic)
+        hidden = self.dropout(hidden, deterministic=deterministic)
+        return self.predictor_projection(hidden)
+
+    def predict_step(
+        self, tokens: jax.Array, state: LSTMState
+    ) -> tuple[jax.Array, LSTMState]:
+        """Advances the predictor by one label.
+
+        Args:
+            tokens: ``[batch]``, the last label of each sequence, the blank at the start.
+            state: ``initial_state`` or what the previous step returned.
+
+        Returns:
+            ``[batch, joiner]`` and the next state.
+        """
+        # States carry the batch in front, so that a decoder may select rows; the layer wants it second.
+        state = (state[0][None], state[1][None])
+        hidden, state = self.predictor.step(self.embedding(tokens), state)
+        return self.predictor_projection(hidden), (state[0][0], state[1][0])
+
+    def initial_state(self, batch: int) -> LSTMState:
+        """The predictor's state before the start symbol, each ``[batch, predictor_size]``."""
+        zeros = jnp.zeros((batch, self.config.predictor_size))
+        return zeros, zeros
+
+    def join(self, encoded: jax.Array, predicted: jax.Array) -> jax.Array:
+        """Logits of encoder and predictor vectors.
+
+        Args:
+            encoded: ``[..., joiner]``.
+            predicted: ``[..., joiner]``, broadcastable against ``encoded``.
+
+        Returns:
+            ``[..., vocabulary]``.
+        """
+        if self.config.joiner == "multiplicative":
+            joint = encoded * predicted
+        else:
+            joint = encoded + predicted
+        return self.output(jnp.tanh(joint))
+
+    def connect(self, encoded: jax.Array) -> jax.Array:
+        """Logits of the auxiliary frame-wise loss, ``[..., joiner] -> [..., vocabulary]``."""
+        return self.ctc_output(jnp.tanh(encoded))
+
+
+def join_pairs(frames: jax.Array, paddings: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Concatenates neighboring frames in pairs.
+
+    Args:
+        frames: ``[batch, time, size]``, zero at padded frames.
+        paddings: ``[batch, time]``.
+
+    Returns:
+        ``[batch, ceil(time / 2), 2 size]`` and paddings; a pair is valid when its first frame is.
+    """
+    batch, num_frames, size = frames.shape
+    odd = num_frames % 2
+    frames = jnp.pad(frames, ((0, 0), (0, odd), (0, 0)))
+    return frames.reshape(batch, (num_frames + odd) // 2, 2 * size), paddings[:, ::2]

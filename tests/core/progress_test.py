@@ -1,0 +1,49 @@
+"""The display prints plain lines outside a terminal, one bar inside, and nothing when off."""
+
+import io
+
+import pytest
+import rich.console
+
+from gossamer.core import progress
+
+
+def show(*, terminal, enabled=True):
+    console = rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    with progress.Display(20, start=5, enabled=enabled, console=console) as display:
+        for step in range(6, 11):
+            display.advance(step)
+        display.report(10, {"loss": 1.5, "learning_rate": 0.001, "grad_norm": 9.0})
+        display.report_validation(10, {"wer": float("nan")})
+        display.advance(20)
+        display.report(20, {"loss": 0.25})
+    return console.file.getvalue()
+
+
+def test_plain_lines():
+    first, validation, last = show(terminal=False).splitlines()
+    assert first.startswith("step 10/20  loss 1.5  learning rate 0.001  ")
+    assert "steps/s" in first
+    assert "left" in first
+    assert validation == "step 10/20  validation: wer nan"
+    assert last.startswith("step 20/20  loss 0.25  validation: wer nan  ")
+    assert last.endswith("0:00:00 left")
+
+
+def test_live_bar():
+    shown = show(terminal=True)
+    assert "\x1b[" in shown
+    assert "20/20" in shown
+    assert "loss 0.25" in shown
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_switched_off(terminal):
+    assert show(terminal=terminal, enabled=False) == ""
+
+
+def test_default_is_standard_error(capsys):
+    with progress.Display(3) as display:
+        display.say("a [line] with brackets")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "a [line] with brackets\n")

@@ -1,0 +1,129 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gossamer.core import learners, training
+from gossamer.speech import experiment, features, recipe
+from gossamer.speech.recipe import AugmentationConfig, LearnersConfig, OptimizerConfig, SpeechConfig
+from gossamer.speech.transducer import Transducer, TransducerConfig
+from gossamer.speech.transducer_loss import transducer_loss
+
+MODEL = TransducerConfig(
+    encoder_layers=2,
+    encoder_size=8,
+    reduce_after=(1,),
+    embedding_size=4,
+    predictor_size=8,
+    joiner_size=8,
+    dropout=0.0,
+    embedding_dropout=0.0,
+    dropconnect=0.0,
+)
+QUIET = AugmentationConfig(num_time_masks=0, num_frequency_masks=0)
+CONFIG = SpeechConfig(
+    model=MODEL,
+    augmentation=QUIET,
+    optimizer=OptimizerConfig(steps=20, peak_learning_rate=1e-2, ctc_weight=0.5),
+    learners=LearnersConfig(number=2),
+)
+NETWORK = Transducer(MODEL, vocabulary_size=5)
+
+
+def make_batch(seed, batch=3, samples=4000, num_labels=4):
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, num_labels + 1, size=batch)
+    label_paddings = (np.arange(num_labels)[None] >= lengths[:, None]).astype(np.float32)
+    labels = generator.integers(1, 5, size=(batch, num_labels)) * (label_paddings == 0)
+    num_samples = generator.integers(3000, samples + 1, size=batch)
+    waveform_paddings = (np.arange(samples)[None] >= num_samples[:, None]).astype(np.float32)
+    waveform = generator.normal(scale=0.1, size=(batch, samples)) * (1 - waveform_paddings)
+    return {
+        "waveform": jnp.asarray(waveform, jnp.float32),
+        "waveform_paddings": jnp.asarray(waveform_paddings),
+        "labels": jnp.asarray(labels, jnp.int32),
+        "label_paddings": jnp.asarray(label_paddings),
+    }
+
+
+@pytest.fixture(scope="module")
+def params():
+    return experiment.initial_parameters(NETWORK, seed=0)
+
+
+def test_loss_equals_the_sum_of_its_parts(params, key):
+    batch = make_batch(0)
+    total, parts = recipe.loss_function(CONFIG, NETWORK)(params, batch, key)
+    inputs, paddings = features.extract(
+        batch["waveform"], waveform_paddings=batch["waveform_paddings"]
+    )
+    logits, frame_paddings, connectionist = NETWORK.apply(
+        params, inputs, paddings, batch["labels"]
+    )
+    num_labels = float(jnp.sum(1 - batch["label_paddings"]))
+    labels = batch["labels"], batch["label_paddings"]
+    expected = float(jnp.sum(transducer_loss(logits, frame_paddings, *labels))) / num_labels
+    expected_ctc = (
+        float(jnp.sum(optax.ctc_loss(connectionist, frame_paddings, *labels))) / num_labels
+    )
+    assert float(parts["transducer_loss"]) == pytest.approx(expected, rel=1e-5)
+    assert float(parts["ctc_loss"]) == pytest.approx(expected_ctc, rel=1e-5)
+    assert float(total) == pytest.approx(expected + 0.5 * expected_ctc, rel=1e-5)
+
+
+def test_more_labels_than_frames_leaves_the_auxiliary_loss_out(params, key):
+    batch = make_batch(0, num_labels=60)
+    batch["labels"] = jnp.full_like(batch["labels"], 2)
+    batch["label_paddings"] = jnp.zeros_like(batch["label_paddings"])
+    total, parts = recipe.loss_function(CONFIG, NETWORK)(params, batch, key)
+    assert float(parts["ctc_loss"]) == 0.0
+    assert np.isfinite(float(total))
+
+
+def test_an_empty_batch_costs_nothing(params, key):
+    batch = jax.tree.map(jnp.zeros_like, make_batch(0))
+    batch["waveform_paddings"] = jnp.ones_like(batch["waveform_paddings"])
+    batch["label_paddings"] = jnp.ones_like(batch["label_paddings"])
+    loss = recipe.loss_function(CONFIG, NETWORK)
+    (total, _), gradient = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
+    assert float(total) == 0.0
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
+
+
+def test_masks_differ_by_key_and_only_when_asked_for(key):
+    batch = make_batch(0)
+    quiet, _ = recipe.augmented_features(CONFIG, batch, key)
+    plain, _ = features.extract(batch["waveform"], waveform_paddings=batch["waveform_paddings"])
+    np.testing.assert_allclose(quiet, plain, rtol=1e-5, atol=1e-5)
+    noisy = dataclasses.replace(CONFIG, augmentation=AugmentationConfig())
+    first, _ = recipe.augmented_features(noisy, batch, jax.random.key(1))
+    second, _ = recipe.augmented_features(noisy, batch, jax.random.key(2))
+    assert np.any(first != second)
+
+
+def test_gossiping_learners_learn(params):
+    optimizer = recipe.optimizer(CONFIG.optimizer, CONFIG.learners)
+    state = training.init_state(params, optimizer, jax.random.key(1), num_learners=2)
+    step = learners.spread(
+        training.train_step(
+            recipe.loss_function(CONFIG, NETWORK), optimizer, axis_name="learner"
+        ),
+        2,
+    )
+    batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), make_batch(0), make_batch(1))
+    losses = []
+    for _ in range(CONFIG.optimizer.steps):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"][0]))
+    assert losses[-1] < 0.7 * losses[0]
+    assert float(metrics["consensus_distance"][0]) > 0
+
+
+def test_schedule_rises_to_the_peak_and_falls():
+    rates = [float(recipe.schedule(CONFIG.optimizer)(step)) for step in range(20)]
+    assert max(rates) == pytest.approx(1e-2, rel=1e-3)
+    assert 0 < np.argmax(rates) < 10
+    assert rates[-1] < rates[0] < rates[np.argmax(rates)]

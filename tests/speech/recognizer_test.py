@@ -1,0 +1,112 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from gossamer.speech import recognizer
+from gossamer.speech.recipe import DataConfig, SpeechConfig
+from gossamer.speech.recognizer import Recognizer
+from gossamer.speech.text import Vocabulary
+from gossamer.speech.transducer import Transducer, TransducerConfig
+
+CONFIG = SpeechConfig(
+    data=DataConfig(buckets=((1.0, 2), (2.5, 1))),
+    model=TransducerConfig(
+        encoder_layers=2,
+        encoder_size=8,
+        reduce_after=(1,),
+        embedding_size=4,
+        predictor_size=8,
+        joiner_size=8,
+    ),
+    seed=7,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    vocabulary = Vocabulary.of(["ab c"])
+    network = Transducer(CONFIG.model, vocabulary_size=len(vocabulary))
+    params = network.init(
+        jax.random.key(0), jnp.zeros((1, 8, 240)), jnp.zeros((1, 8)), jnp.zeros((1, 2), jnp.int32)
+    )
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float16).astype(jnp.float32), params)
+    # Untrained logits are nearly equal; larger ones make the random model emit some labels.
+    params["params"]["output"]["kernel"] *= 8.0
+    return Recognizer(CONFIG, vocabulary, params)
+
+
+@pytest.fixture(scope="module")
+def waveforms():
+    generator = np.random.default_rng(0)
+    return [
+        generator.normal(scale=0.1, size=samples).astype(np.float32)
+        for samples in (4000, 9000, 700, 30000)
+    ]
+
+
+def test_reading_together_equals_reading_alone(model, waveforms):
+    together = recognizer.transcribe(model, waveforms)
+    assert any(transcript.text for transcript in together)
+    for waveform, transcript in zip(waveforms, together, strict=True):
+        (alone,) = recognizer.transcribe(model, [waveform])
+        assert alone.text == transcript.text
+        assert [time for _, time in alone.labels] == [time for _, time in transcript.labels]
+        # Batches of another shape may sum in another order.
+        assert alone.score == pytest.approx(transcript.score, rel=1e-4)
+
+
+def test_long_recordings_are_read_piece_by_piece(model, waveforms):
+    (transcript,) = recognizer.transcribe(model, [waveforms[3]], max_seconds=1.0)
+    times = [time for _, time in transcript.labels]
+    assert times == sorted(times)
+    assert max(times) < 30000 / 8000
+    assert max(times) > 2.0
+
+
+@pytest.mark.parametrize("samples", [0, 1, 100])
+def test_hardly_any_sound_gives_no_text(model, samples):
+    (transcript,) = recognizer.transcribe(model, [np.zeros(samples, np.float32)])
+    assert transcript == ("", [], 0.0)
+
+
+def test_packing_gives_the_model_back(model, waveforms, tmp_path):
+    path = tmp_path / "model.safetensors"
+    recognizer.save(path, model)
+    read = recognizer.load(path)
+    assert read.config == model.config
+    assert read.vocabulary == model.vocabulary
+    assert list(tmp_path.iterdir()) == [path]
+    assert recognizer.transcribe(read, waveforms[:1])[0].text
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    assert path.stat().st_size < 2 * num_parameters + 5000
+
+
+def test_refuses_what_is_not_a_packed_recognizer(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ValueError, match="model.safetensors: not a packed recognizer"):
+        recognizer.load(path)
+    with pytest.raises(ValueError, match="absent.safetensors"):
+        recognizer.load(tmp_path / "absent.safetensors")
+    recognizer.save(path, model)
+    tensors = load_file(path)
+    save_file(tensors, path, metadata={"format": "gossamer-recognizer-0"})
+    with pytest.raises(ValueError, match="gossamer-recognizer-0.*pack the run again"):
+        recognizer.load(path)
+
+
+def test_the_header_is_plain_json(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    recognizer.save(path, model)
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert json.loads(header["__metadata__"]["config"])["seed"] == 7
+
+
+def test_unknown_pretrained_name_lists_the_known():
+    with pytest.raises(ValueError, match="`name` must be one of"):
+        recognizer.pretrained("absent")
