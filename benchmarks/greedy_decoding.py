@@ -18,7 +18,7 @@ import numpy as np
 from gossamer.speech.decoding import greedy_decode
 from gossamer.speech.transducer import PRESETS, Transducer
 
-VOCABULARY, FRAMES, ROUNDS = 29, 150, 9
+VOCABULARY, FRAMES, ROUNDS = 29, 150, 5
 CONFIG = PRESETS["small"]
 MODEL: Any = Transducer(CONFIG, VOCABULARY)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-DESCRIPTION = """Score the packed model of a finished run on the test recordings and rewrite its report.
+DESCRIPTION = """Score the packed model of a finished run on held-out speech, rewrite the report.
 
 examples:
   gossamer evaluate runs/demo
@@ -25,9 +25,7 @@ class Arguments:
 
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
-    arguments = tyro.cli(
-        Arguments, prog="gossamer evaluate", description=DESCRIPTION, args=words
-    )
+    arguments = tyro.cli(Arguments, prog="gossamer evaluate", description=DESCRIPTION, args=words)
     from ..speech import evaluation, experiment
 
     model = experiment.read_run(arguments.run)

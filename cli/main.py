@@ -1,7 +1,7 @@
 """Entry point of the console script: finds the command and hands it the rest of the line.
 
-Each command is one module with a ``main(arguments)``; it is imported when it is called, so that help and mistakes
-answer at once.
+Each command is one module with a ``main(arguments)``; it is imported when it is called, so that
+help and mistakes answer at once.
 """
 
 import importlib
@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: words after ``gossamer``; the process's own by default.
 
     Returns:
-        The exit status: 0, 1 when a run failed, 2 when the input was bad, 130 when it was interrupted.
+        The exit status: 0, 1 when a run failed, 2 when the input was bad, 130 when it was
+        interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -18,7 +18,7 @@ fields:
 example:
   gossamer train speech demo"""
 
-DESCRIPTION = """Train a speech recognizer with gossiping learners, score it on held-out speech and write a report.
+DESCRIPTION = """Train a speech recognizer with gossiping learners, then score and report it.
 The same command continues an interrupted run.
 
 examples:

@@ -31,11 +31,11 @@ class Arguments:
 
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
-    arguments = tyro.cli(
-        Arguments, prog="gossamer transcribe", description=DESCRIPTION, args=words
-    )
+    arguments = tyro.cli(Arguments, prog="gossamer transcribe", description=DESCRIPTION, args=words)
     if not arguments.audio:
-        raise ValueError("no audio file given; name one or more, as in `gossamer transcribe a.wav`.")
+        raise ValueError(
+            "no audio file given; name one or more, as in `gossamer transcribe a.wav`."
+        )
     from ..speech import audio, experiment, recognizer
 
     if arguments.run is None:

@@ -36,16 +36,11 @@ class Log:
     """
 
     def __init__(self, folder: str | Path, *, step: int = 0):
-        import tensorboardX  # Imported here because it takes long.
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         cut_log(folder / LOG_NAME, step)
         self._file = open(folder / LOG_NAME, "a", encoding="utf-8")  # noqa: SIM115
-        # Event files are named by the second they begin in; the suffix tells restarts apart.
-        self._events = tensorboardX.SummaryWriter(
-            logdir=str(folder), purge_step=step + 1, filename_suffix=f".{step}"
-        )
+        self._events = _EventFile(folder, step)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds one line {"step", "time" (seconds since 1970), **metrics}; null stands for NaN."""
@@ -53,9 +48,7 @@ class Log:
         line = {"step": step, "time": round(time.time(), 3)} | _to_json(values)
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
-        self._events.flush()
+        self._events.write(step, {name: x for name, x in values.items() if math.isfinite(x)})
 
     def close(self) -> None:
         """Closes both files."""
@@ -67,6 +60,39 @@ class Log:
 
     def __exit__(self, *exception) -> None:
         self.close()
+
+
+class _EventFile:
+    """A TensorBoard event file; TensorBoard hides what earlier files hold after `step`.
+
+    It is written at once, unlike that of ``tensorboardX.SummaryWriter``, which passes the events
+    through a thread; a killed process takes those with it.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        # Imported here because it takes long.
+        from tensorboardX import event_file_writer, summary
+        from tensorboardX.proto import event_pb2
+
+        self._messages: Any = event_pb2
+        self._make_scalar = summary.scalar
+        # Event files are named by the second they begin in; the suffix tells restarts apart.
+        self._writer = event_file_writer.EventsWriter(str(folder / "events"), f".{step}")
+        start = self._messages.SessionLog(status=self._messages.SessionLog.START)
+        self._add(step + 1, file_version="brain.Event:2")
+        self._add(step + 1, session_log=start)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._add(step, summary=self._make_scalar(name, value))
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _add(self, step: int, **content) -> None:
+        event = self._messages.Event(wall_time=time.time(), step=step, **content)
+        self._writer.write_event(event)
 
 
 class Window:

@@ -220,10 +220,8 @@ def fit(
             last = number == num_steps
             logs = last or number % log_every == 0
             validates = last if validate_every is None else last or number % validate_every == 0
-            saves = last or number % checkpoint_every == 0 or stop.received is not None
-            if logs or saves:
-                _watch(memory, window.drain(), max_skipped, schedule, folder)
             if logs:
+                _watch(memory, window.drain(), max_skipped, schedule, folder)
                 line = window.means()
                 if schedule is not None:
                     line["learning_rate"] = float(schedule(number - 1))
@@ -237,9 +235,11 @@ def fit(
                 if best_metric is not None and _improves(memory, measured, best_metric, best_mode):
                     memory.best = measured[best_metric]
                     checkpoint.save(folder / "best", number, state, measured, keep=1)
-            if saves:
+            stops = stop.received is not None  # Read once: a signal may come at any moment.
+            if last or stops or number % checkpoint_every == 0:
+                _watch(memory, window.drain(), max_skipped, schedule, folder)
                 store()
-            if stop.received is not None:
+            if stops:
                 break
     if stop.received is not None and memory.step < num_steps:
         print(

@@ -7,8 +7,8 @@ that in the long run every utterance is heard equally often; only after the very
 rows repeated to fill a batch.
 
 All random numbers of epoch ``e`` come from ``numpy.random.default_rng((seed, e))``. Reaching a
-batch means planning the epochs before it, without reading any audio: milliseconds per epoch for
-ten thousand utterances.
+batch means planning the epochs before it, without reading any audio: about 10
+microseconds per utterance and epoch.
 """
 
 import dataclasses
@@ -85,7 +85,8 @@ class BatchPlan(Sequence[PlannedBatch]):
         speed: tuple[float, float] = (1.0, 1.0),
         join_probability: float = 0.0,
     ):
-        self._lengths = lengths
+        self._seconds: list[float] = lengths.seconds.tolist()  # lists, as single reads are many
+        self._labels: list[int] = lengths.labels.tolist()
         self._buckets = tuple(buckets)
         self._seed = seed
         self._num_epochs = num_epochs
@@ -134,8 +135,8 @@ class BatchPlan(Sequence[PlannedBatch]):
         for item in self._draw_items(random):
             bucket = self._find_bucket(item)
             # No batch shall hold an utterance twice, once carried and once anew.
-            repeated = heard[bucket].isdisjoint(item.indices)
-            (queues if repeated else late)[bucket].append(item)
+            fresh = heard[bucket].isdisjoint(item.indices)
+            (queues if fresh else late)[bucket].append(item)
         last = self._num_epochs is not None and epoch == self._num_epochs - 1
         batches, carried = [], []
         for number, bucket in enumerate(self._buckets):
@@ -153,32 +154,27 @@ class BatchPlan(Sequence[PlannedBatch]):
 
     def _draw_items(self, random: np.random.Generator) -> list[Item]:
         """Every utterance once, some of them joined."""
-        count = len(self._lengths.seconds)
-        order = random.permutation(count) if self._shuffle else np.arange(count)
-        speeds = random.uniform(*self._speed, count)
+        count = len(self._seconds)
+        order = (random.permutation(count) if self._shuffle else np.arange(count)).tolist()
+        speeds = random.uniform(*self._speed, count).tolist()
+        gaps = random.uniform(*GAP_SECONDS, count).tolist()
         wanted = np.where(
             random.random(count) < self._join_probability,
             random.integers(JOINED[0], JOINED[1] + 1, count),
             1,
-        )
-        gaps = random.uniform(*GAP_SECONDS, count)
+        ).tolist()
+        longest = self._buckets[-1]
         items, position = [], 0
         while position < count:
-            item = None
-            for size in range(1, int(wanted[position]) + 1):
-                chosen = order[position : position + size]
-                longer = Item(
-                    tuple(chosen.tolist()),
-                    tuple(gaps[position : position + len(chosen) - 1].tolist()),
-                    float(speeds[position]),
-                )
-                if item is None:
-                    # A slowed utterance must still fit where its original does.
-                    fitting = self._seconds(longer._replace(speed=1.0)) / self._buckets[-1].seconds
-                    item = longer._replace(speed=max(longer.speed, fitting))
-                elif self._fits(longer, self._buckets[-1]):
-                    item = longer
-            assert item is not None
+            first = order[position]
+            # A slowed utterance must still fit where its original does.
+            speed = max(speeds[position], self._seconds[first] / longest.seconds)
+            item = Item((first,), (), speed)
+            for end in range(position + 2, min(position + wanted[position], count) + 1):
+                longer = Item(tuple(order[position:end]), tuple(gaps[position : end - 1]), speed)
+                if not self._fits(longer, longest):
+                    break
+                item = longer
             items.append(item)
             position += len(item.indices)
         return items
@@ -187,11 +183,9 @@ class BatchPlan(Sequence[PlannedBatch]):
         return next(n for n, bucket in enumerate(self._buckets) if self._fits(item, bucket))
 
     def _fits(self, item: Item, bucket: Bucket) -> bool:
-        labels = sum(self._lengths.labels[i] for i in item.indices) + len(item.gaps)
-        return labels <= bucket.labels and self._seconds(item) <= bucket.seconds * (1 + 1e-9)
-
-    def _seconds(self, item: Item) -> float:
-        return sum(self._lengths.seconds[i] for i in item.indices) / item.speed + sum(item.gaps)
+        labels = sum(self._labels[i] for i in item.indices) + len(item.gaps)
+        seconds = sum(self._seconds[i] for i in item.indices) / item.speed + sum(item.gaps)
+        return labels <= bucket.labels and seconds <= bucket.seconds * (1 + 1e-9)
 
 
 def make_buckets(

@@ -8,7 +8,9 @@ Both are written once as array_record files (see ``records``) and then read by r
 preparation folder is ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``.
 """
 
+import csv
 import dataclasses
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +18,7 @@ from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
-from . import audio, manifest_file, records
+from . import manifest_file, records
 from .text import Vocabulary
 
 PROMPTS = pathlib.Path(__file__).parent / "prompts"
@@ -25,6 +27,14 @@ ATTRIBUTION = (
     "Telephone prompts: Asterisk core sounds, US English, recorded by Allison Smith "
     "(theivrvoice.com), CC BY-SA 3.0"
 )
+
+
+class Word(NamedTuple):
+    """A word of an utterance, as a forced alignment found it."""
+
+    text: str
+    start: float  # s, from the beginning of the utterance
+    end: float  # s
 
 
 class Utterance(NamedTuple):
@@ -95,6 +105,7 @@ class Corpus:
     vocabulary: Vocabulary  # of all splits
     sample_rate: int  # Hz
     attribution: str = ""  # whom to name when results are shown
+    train_words: tuple[tuple[Word, ...], ...] = ()  # of each training utterance, if aligned
 
 
 def telephone_prompts(data_dir: str | os.PathLike[str] | None = None) -> Corpus:
@@ -118,7 +129,9 @@ def telephone_prompts(data_dir: str | os.PathLike[str] | None = None) -> Corpus:
         PROMPTS / "transcripts.tsv", language="en", split_seed=0, audio_suffix=".flac"
     )
     reading = records.Reading(PROMPTS_SAMPLE_RATE)
-    return _load("telephone_prompts", rows, reading, data_dir, attribution=ATTRIBUTION)
+    corpus = _load("telephone_prompts", rows, reading, data_dir, attribution=ATTRIBUTION)
+    train = [row for row in rows if row.split == "train"]
+    return dataclasses.replace(corpus, train_words=_read_words(PROMPTS / "words.tsv", train))
 
 
 def manifest(
@@ -160,7 +173,7 @@ def manifest(
 
     Raises:
         ManifestError: if the list, or with ``on_error="raise"`` one of its lines, is unusable.
-        AudioError: if a recording is unusable, with ``on_error="raise"``.
+        AudioError: if a recording is unusable, with ``on_error="raise"``, or if all are.
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"`on_error` must be 'raise' or 'skip', got {on_error!r}.")
@@ -175,6 +188,23 @@ def manifest(
     reading = records.Reading(sample_rate, channel, min_seconds, max_seconds, on_error)
     name = pathlib.Path(path).stem
     return _load(name, rows, reading, data_dir, vocabulary=vocabulary, skipped=skipped)
+
+
+def _read_words(path: pathlib.Path, rows: Sequence[records.Row]) -> tuple[tuple[Word, ...], ...]:
+    """The words of each row, from a table of the words of whole recordings."""
+    aligned: dict[str, list[Word]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file, delimiter="\t"):
+            word = Word(line["word"], float(line["start"]), float(line["end"]))
+            aligned.setdefault(line["name"], []).append(word)
+    return tuple(
+        tuple(
+            Word(word.text, word.start - (row.start or 0.0), word.end - (row.start or 0.0))
+            for word in aligned[row.path.relative_to(path.parent).with_suffix("").as_posix()]
+            if (row.start or 0.0) - 0.01 < word.start < (row.end or math.inf)
+        )
+        for row in rows
+    )
 
 
 def default_data_dir() -> pathlib.Path:
@@ -198,11 +228,11 @@ def _load(
     splits = {split: _open(builder, split, reading.sample_rate) for split in records.SPLITS}
     texts = [text for utterances in splits.values() for text in utterances.texts]
     records.warn_of_skipped(skipped, len(texts) + len(skipped))
-    if not texts:
-        raise audio.AudioError(f"{name}: no line is usable; see the warning for the reasons.")
     return Corpus(
         name=name,
-        **splits,
+        train=splits["train"],
+        dev=splits["dev"],
+        test=splits["test"],
         vocabulary=vocabulary or Vocabulary.of(texts),
         sample_rate=reading.sample_rate,
         attribution=attribution,
@@ -213,7 +243,7 @@ def _open(builder: records.Recordings, split: str, sample_rate: int) -> Utteranc
     """One split, after a pass over it for durations and texts."""
     if split not in builder.info.splits or not builder.info.splits[split].num_examples:
         return Utterances.of(())
-    reader = _Stored(builder.as_data_source(split), sample_rate)
+    reader = _Stored(builder.open(split), sample_rate)
     seconds, texts = [], []
     for index in range(len(reader.source)):
         utterance = reader(index)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from . import features, recognizer, word_error
@@ -27,7 +28,8 @@ def evaluate(
     Args:
         model: the recognizer.
         utterances: recordings with texts, at the recognizer's sample rate.
-        timed: reads everything twice, so that the second reading measures speed without compilation;
+        timed: reads everything twice, so that the second reading measures speed without
+            compilation;
             otherwise the real-time factor is NaN.
 
     Returns:
@@ -75,7 +77,7 @@ def showcase(
 
 
 def _prompt_result(utterance: Utterance, transcript: recognizer.Transcript) -> PromptResult:
-    log_mel, _ = features.log_mel(utterance.waveform[None], utterance.sample_rate)
+    log_mel, _ = features.log_mel(jnp.asarray(utterance.waveform)[None], utterance.sample_rate)
     return PromptResult(
         name=utterance.name,
         reference=utterance.text,

@@ -4,9 +4,9 @@ A run folder holds everything a run was and gave:
 
     config.json versions.json seed     what was asked for, under which versions
     metrics.jsonl, TensorBoard events  training and validation, step by step
-    checkpoints/ best/                 the newest states and the best one on the validation recordings
-    recognizer.safetensors             the best averaged model, packed
-    result.json report.html            word error rate on the test recordings, and the page that shows it
+    checkpoints/ best/                 the newest states and the best one on the validation
+    recordings recognizer.safetensors             the best averaged model, packed result.json
+    report.html            word error rate on the test recordings, and the page that shows it
 """
 
 import json
@@ -22,17 +22,14 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from ..core import checkpoint, learners, metrics, run_folder, training
-from . import corpus, evaluation, loader, recipe, recognizer, report, summary
+from . import corpus, evaluation, loader, recipe, recognizer, report, splicing, summary
 from .corpus import Corpus
 from .recipe import SpeechConfig
 from .recognizer import Recognizer
 from .transducer import Transducer
 
 PACKED = "recognizer.safetensors"
-ATTRIBUTION = (
-    "Telephone prompts: Asterisk core sounds, English, spoken by Allison Smith for Digium, Inc., CC BY-SA 3.0; "
-    "converted to FLAC, transcripts normalized."
-)
+SPLICE_REPEATS = 4  # passes over the recordings before the same spliced sentences come again
 
 
 def load_corpus(config: SpeechConfig) -> Corpus:
@@ -149,7 +146,7 @@ def score(
         command=command or shlex.join(["gossamer", "evaluate", str(folder)]),
         config=cattrs.unstructure(config),
         versions={name: str(value) for name, value in run_folder.versions().items()},
-        attribution=ATTRIBUTION if config.data.corpus == "prompts" else "",
+        attribution=data.attribution,
     )
     prompts = evaluation.showcase(data.test, result)
     report.write_report(folder / "report.html", run, prompts, metrics.read_log(folder))
@@ -172,8 +169,17 @@ def initial_parameters(model: Transducer, seed: int) -> Any:
 
 def training_batches(config: SpeechConfig, data: Corpus) -> Iterator[Any]:
     """The batches of a run, without end, with a resumable position."""
+    utterances = data.train
+    if config.data.spliced > 0 and data.train_words:
+        utterances = splicing.splice(
+            data.train,
+            data.train_words,
+            number=int(config.data.spliced * SPLICE_REPEATS * len(data.train)),
+            repeats=SPLICE_REPEATS,
+            seed=config.seed,
+        )
     return loader.batches(
-        data.train,
+        utterances,
         data.vocabulary,
         sample_rate=config.data.sample_rate,
         buckets=config.data.buckets,

@@ -6,8 +6,8 @@ a frame ``x`` are
 
     log_mel = log max(|A x|^2 M, epsilon)
 
-with ``M`` the triangular mel filters.  On a CPU this matrix product is faster than the fast Fourier
-transform of 256 points.  The features agree with Kaldi's ``compute-fbank-feats`` without dither;
+with ``M`` the triangular mel filters.  At frames this short the matrix product keeps up with the
+fast Fourier transform.  The features agree with Kaldi's ``compute-fbank-feats`` without dither;
 samples in [-1, 1] are first scaled to 16 bits, since the floor ``epsilon`` presumes Kaldi's scale.
 
 Every function takes any number of leading axes and paddings (1 = padded, right padding only) over

@@ -90,6 +90,8 @@ def batches(
             f"`num_learners` must divide the rows of every bucket, got {num_learners} learners and "
             f"{[shape.rows for shape in shapes]} rows; change `buckets`."
         )
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"`on_error` must be 'raise' or 'skip', got {on_error!r}.")
     if not 0 < speed[0] <= speed[1]:
         raise ValueError(f"`speed` must be a range of positive factors, got {speed}.")
     if not 0 <= join_probability <= 1:
@@ -194,13 +196,13 @@ def _usable(
         raise ValueError(
             f"`utterances`: {messages[0]}, or pass on_error='skip' ({len(messages)} unusable)."
         )
-    if not usable:
-        raise ValueError("`utterances` must hold at least one usable utterance, got none.")
     if messages:
         warnings.warn(
             f"Left out {len(messages)} of {len(utterances)} utterances, first: {messages[0]}.",
             stacklevel=3,
         )
+    if not usable:
+        raise ValueError("`utterances` must hold at least one usable utterance, got none.")
     return usable
 
 

@@ -6,15 +6,17 @@ One layer computes, with the gates stacked as ``[input, forget, candidate, outpu
     c_t = sigmoid(z^f_t) c_{t-1} + sigmoid(z^i_t) tanh(z^g_t)
     h_t = sigmoid(z^o_t) tanh(c_t)
 
-The input product ``x W_x + b`` is one matrix product for all frames, outside the scan.  The scan has its own
+The input product ``x W_x + b`` is one matrix product for all frames, outside the scan.  The scan
+has its own
 gradient: the backward recursion carries only ``dh, dc`` and returns ``dz``; the weight gradient
-``dW_h = sum_t h_{t-1}^T dz_t`` is again one matrix product, where automatic differentiation would read and
-write a matrix of the size of ``W_h`` at every step.  Both directions of a bidirectional layer run in the same
-scan as a batched product.
+``dW_h = sum_t h_{t-1}^T dz_t`` is again one matrix product, where automatic differentiation would
+read and write a matrix of the size of ``W_h`` at every step.  Both directions of a bidirectional
+layer run in the same scan as a batched product.
 
 References:
     Hochreiter and Schmidhuber, Long short-term memory, 1997.
-    Wan et al., Regularization of neural networks using DropConnect, 2013 (here on the recurrent weights).
+    Wan et al., Regularization of neural networks using DropConnect, 2013 (here on the recurrent
+    weights).
 """
 
 from collections.abc import Callable
@@ -138,7 +140,9 @@ def flip_sequences(inputs: jax.Array, paddings: jax.Array) -> jax.Array:
     lengths = jnp.sum(1 - paddings, axis=1).astype(jnp.int32)[:, None]
     time = jnp.arange(num_frames, dtype=jnp.int32)[None, :]
     index = jnp.where(time < lengths, lengths - 1 - time, time)
-    return jnp.take_along_axis(inputs, index.reshape(index.shape + (1,) * (inputs.ndim - 2)), axis=1)
+    return jnp.take_along_axis(
+        inputs, index.reshape(index.shape + (1,) * (inputs.ndim - 2)), axis=1
+    )
 
 
 class LSTM(nn.Module):
@@ -147,7 +151,8 @@ class LSTM(nn.Module):
     Attributes:
         size: cells per direction.
         bidirectional: also run backward over the valid frames, exactly, whatever the padding.
-        dropconnect: probability of dropping each recurrent weight, drawn once per call, in training.
+        dropconnect: probability of dropping each recurrent weight, drawn once per call, in
+            training.
     """
 
     size: int
@@ -155,6 +160,7 @@ class LSTM(nn.Module):
     dropconnect: float = 0.0
 
     def setup(self):
+        """See `flax.linen.Module.setup`."""
         self.directions = 2 if self.bidirectional else 1
 
     @nn.compact
@@ -175,8 +181,9 @@ class LSTM(nn.Module):
             deterministic: turns DropConnect off; otherwise a ``dropout`` random key is needed.
 
         Returns:
-            Outputs ``[batch, time, directions * size]``, zero at padded frames, and the state after the last
-            frame of the array (meaningful when there is no padding), each ``[directions, batch, size]``.
+            Outputs ``[batch, time, directions * size]``, zero at padded frames, and the state after
+            the last frame of the array (meaningful when there is no padding), each ``[directions,
+            batch, size]``.
         """
         kernel, recurrent, bias = self._parameters(inputs.shape[-1])
         if self.dropconnect > 0 and not deterministic:

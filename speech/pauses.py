@@ -1,7 +1,8 @@
 """Cutting long recordings at their quietest moments.
 
-A recognizer trained on sentences reads badly over minutes.  A recording longer than ``max_seconds`` is cut where
-its short-time energy is lowest, so that words stay whole, and the pieces are read one by one.
+A recognizer trained on sentences reads badly over minutes.  A recording longer than ``max_seconds``
+is cut where its short-time energy is lowest, so that words stay whole, and the pieces are read one
+by one.
 """
 
 import numpy as np
@@ -12,7 +13,8 @@ FRAME_SECONDS = 0.02
 def cut(waveform: np.ndarray, sample_rate: int, *, max_seconds: float = 10.0) -> list[int]:
     """Finds where to cut a recording.
 
-    Greedy from the left: each piece ends in the quietest 0.2 s of the second half of what it may hold.
+    Greedy from the left: each piece ends in the quietest 0.2 s of the second half of what it may
+    hold.
 
     Args:
         waveform: ``[samples]``.

@@ -4,9 +4,9 @@ The loss of one learner's batch is, per label,
 
     L = sum_b [ -log P(y_b | x_b) + ctc_weight * CTC(y_b | x_b) ] / sum_b |y_b|
 
-where the auxiliary frame-wise term brings the encoder to life on small corpora (the usual alternative is to
-initialize it from a trained CTC model).  Features are computed inside the jitted step from waveforms, masked by
-SpecAugment, and only then differentiated and stacked.
+where the auxiliary frame-wise term brings the encoder to life on small corpora (the usual
+alternative is to initialize it from a trained CTC model).  Features are computed inside the jitted
+step from waveforms, masked by SpecAugment, and only then differentiated and stacked.
 """
 
 from collections.abc import Callable
@@ -37,12 +37,14 @@ class DataConfig:
     """`prompts` (bundled telephone prompts) or the path of a manifest (TSV or JSON Lines)."""
     sample_rate: int = 8000
     """Samples per second; other recordings are resampled."""
-    buckets: tuple[tuple[float, int], ...] = ((1.5, 64), (3.0, 32), (5.5, 16), (12.0, 8))
+    buckets: tuple[tuple[float, int], ...] = ((2.0, 32), (4.0, 16), (6.0, 12), (9.0, 8))
     """Longest recording in seconds and recordings per batch (over all learners), per bucket."""
     speed: tuple[float, float] = (0.85, 1.15)
     """Range of the speed perturbation; (1, 1) turns it off."""
-    join_probability: float = 0.3
-    """Probability of joining a short recording with others to a longer one."""
+    join_probability: float = 0.2
+    """Probability of joining a recording with others to a longer one."""
+    spliced: float = 1.0
+    """Sentences spliced from aligned words, per recording; needs a corpus with word times."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ class AugmentationConfig:
 class OptimizerConfig:
     """AdamW under a one-cycle schedule, gradients clipped by their global norm."""
 
-    steps: int = 3000
+    steps: int = 2600
     """Training steps."""
-    peak_learning_rate: float = 2e-3
+    peak_learning_rate: float = 3e-3
     """Highest learning rate, reached after `warmup` of the steps."""
     warmup: float = 0.15
     """Fraction of the steps spent rising to the peak."""
@@ -75,7 +77,7 @@ class OptimizerConfig:
     """Decoupled weight decay of the matrices."""
     clip_norm: float = 5.0
     """Largest gradient norm."""
-    ctc_weight: float = 0.5
+    ctc_weight: float = 0.3
     """Weight of the auxiliary frame-wise loss."""
 
 
@@ -145,14 +147,16 @@ def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]
         model: the transducer.
 
     Returns:
-        ``loss(params, batch, key) -> (loss, metrics)`` with scalar results; the batch holds ``waveform`` and
-        ``waveform_paddings`` ``[batch, samples]``, ``labels`` and ``label_paddings`` ``[batch, U]``.
+        ``loss(params, batch, key) -> (loss, metrics)`` with scalar results; the batch holds
+        ``waveform`` and ``waveform_paddings`` ``[batch, samples]``, ``labels`` and
+        ``label_paddings`` ``[batch, U]``.
     """
+    apply: Callable[..., Any] = model.apply
 
     def loss(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         mask_key, encoder_key, predictor_key = jax.random.split(key, 3)
         inputs, paddings = augmented_features(config, batch, mask_key)
-        encoded, encoded_paddings = model.apply(
+        encoded, encoded_paddings = apply(
             params,
             inputs,
             paddings,
@@ -160,7 +164,7 @@ def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]
             rngs={"dropout": encoder_key},
             method="encode",
         )
-        predicted = model.apply(
+        predicted = apply(
             params,
             batch["labels"],
             deterministic=False,
@@ -169,7 +173,7 @@ def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]
         )
         labels, label_paddings = batch["labels"], batch["label_paddings"]
         transducer = joint_transducer_loss(
-            lambda frames, prefixes: model.apply(params, frames, prefixes, method="join"),
+            lambda frames, prefixes: apply(params, frames, prefixes, method="join"),
             encoded,
             predicted,
             encoded_paddings,
@@ -177,7 +181,7 @@ def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]
             label_paddings,
         )
         connectionist = optax.ctc_loss(
-            model.apply(params, encoded, method="connect"), encoded_paddings, labels, label_paddings
+            apply(params, encoded, method="connect"), encoded_paddings, labels, label_paddings
         )
         connectionist = jnp.where(connectionist < INFEASIBLE, connectionist, 0.0)
         num_labels = jnp.maximum(jnp.sum(1 - label_paddings), 1)

@@ -1,20 +1,20 @@
 """A trained transducer, from waveform to text, and its packed file.
 
-A packed recognizer is one safetensors file: the parameters in half precision under their path in the parameter
-tree, and in the header the configuration and the vocabulary as JSON.  It is a tenth of a training checkpoint and
-holds no code.
+A packed recognizer is one safetensors file: the parameters in half precision under their path in
+the parameter tree, and in the header the configuration and the vocabulary as JSON.  It is a tenth
+of a training checkpoint and holds no code.
 """
 
+import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cattrs
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,8 +88,11 @@ def save(path: str | os.PathLike, recognizer: Recognizer) -> None:
         path: where the file goes; its folder must exist.
         recognizer: the model.
     """
-    tree = flax.traverse_util.flatten_dict(recognizer.params, sep="/")
-    tensors = {name: np.asarray(leaf, np.float16) for name, leaf in tree.items()}
+    leaves, _ = jax.tree.flatten_with_path(recognizer.params)
+    tensors = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float16)
+        for path, leaf in leaves
+    }
     header = {
         "format": FORMAT,
         "config": json.dumps(cattrs.unstructure(recognizer.config)),
@@ -117,11 +120,10 @@ def load(path: str | os.PathLike) -> Recognizer:
             f"{os.fspath(path)}: format {header.get('format')!r}, expected {FORMAT!r}; "
             "pack the run again with this version of gossamer."
         )
-    tree = {name: jnp.asarray(tensor, jnp.float32) for name, tensor in tensors.items()}
     return Recognizer(
         cattrs.structure(json.loads(header["config"]), SpeechConfig),
         Vocabulary(tuple(json.loads(header["vocabulary"]))),
-        flax.traverse_util.unflatten_dict(tree, sep="/"),
+        _unflatten(tensors),
     )
 
 
@@ -134,7 +136,7 @@ def pretrained(name: str = "prompts") -> Recognizer:
     Raises:
         ValueError: if there is no recognizer of that name.
     """
-    folder = resources.files(__package__) / "pretrained"
+    folder = resources.files("gossamer.speech") / "pretrained"
     names = sorted(entry.name.removesuffix(".safetensors") for entry in folder.iterdir())
     if name not in names:
         raise ValueError(f"`name` must be one of {', '.join(names)}, got {name!r}.")
@@ -142,8 +144,20 @@ def pretrained(name: str = "prompts") -> Recognizer:
         return load(path)
 
 
+def _unflatten(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Nested dictionaries of float32 arrays from ``a/b/c`` names."""
+    tree: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        *folders, leaf = name.split("/")
+        branch = tree
+        for folder in folders:
+            branch = branch.setdefault(folder, {})
+        branch[leaf] = jnp.asarray(tensor, jnp.float32)
+    return tree
+
+
 def _spans(boundaries: list[int]) -> Iterator[tuple[int, int]]:
-    return zip(boundaries[:-1], boundaries[1:], strict=True)
+    return itertools.pairwise(boundaries)
 
 
 def _start(part: tuple[int, Transcript]) -> int:
@@ -185,15 +199,14 @@ def _read(recognizer: Recognizer, waveforms: list[np.ndarray]) -> Hypotheses:
 def _decode(
     model: Transducer, sample_rate: int, params: Any, waveform: jax.Array, paddings: jax.Array
 ) -> Hypotheses:
+    apply: Callable[..., Any] = model.apply
     inputs, input_paddings = features.extract(waveform, sample_rate, waveform_paddings=paddings)
-    encoded, encoded_paddings = model.apply(params, inputs, input_paddings, method="encode")
+    encoded, encoded_paddings = apply(params, inputs, input_paddings, method="encode")
     return greedy_decode(
         encoded,
         encoded_paddings,
-        predictor_step=lambda tokens, state: model.apply(
-            params, tokens, state, method="predict_step"
-        ),
-        joiner=lambda frames, prefixes: model.apply(params, frames, prefixes, method="join"),
+        predictor_step=lambda tokens, state: apply(params, tokens, state, method="predict_step"),
+        joiner=lambda frames, prefixes: apply(params, frames, prefixes, method="join"),
         initial_state=model.initial_state(waveform.shape[0]),
     )
 
@@ -208,7 +221,10 @@ def _transcript(
     text = recognizer.vocabulary.decode(labels)
     return Transcript(
         " ".join(text.split()),
-        [(recognizer.vocabulary.decode([label]), float(time)) for label, time in zip(labels, times, strict=True)],
+        [
+            (recognizer.vocabulary.decode([label]), float(time))
+            for label, time in zip(labels, times, strict=True)
+        ],
         float(hypotheses.scores[row]),
     )
 

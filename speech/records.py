@@ -8,11 +8,12 @@ recordings are never mistaken for prepared ones, and it appears only when it is 
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -79,9 +80,15 @@ class Recordings(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         del dl_manager  # nothing to download
-        # An empty split cannot be written; `corpus` takes a missing one for empty.
-        used = {row.split for row in self._rows}
-        return {split: self._generate_examples(split) for split in SPLITS if split in used}
+        # An empty split cannot be written, so each is asked for its first example before it counts.
+        splits = {}
+        for split in SPLITS:
+            examples = self._generate_examples(split)
+            if first := next(examples, None):
+                splits[split] = itertools.chain([first], examples)
+        if not splits:
+            raise audio.AudioError(f"no recording is usable, first reason: {self.skipped[0]}")
+        return splits
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         rows = [row for row in self._rows if row.split == split]
@@ -109,6 +116,11 @@ class Recordings(tfds.core.GeneratorBasedBuilder):
         assert self.info.metadata is not None  # _info sets it
         return self.info.metadata["skipped"]
 
+    def open(self, split: str) -> Sequence[dict[str, Any]]:
+        """Random access to the examples of a split."""
+        # The decorator of `as_data_source` hides its parameters from type checkers.
+        return cast(Any, self).as_data_source(split=split)
+
 
 def prepare(
     label: str, rows: Sequence[Row], reading: Reading, data_dir: str | os.PathLike[str]
@@ -125,7 +137,8 @@ def prepare(
         The prepared builder.
 
     Raises:
-        AudioError: if a recording is unusable and ``reading.on_error`` is ``"raise"``.
+        AudioError: if a recording is unusable and ``reading.on_error`` is ``"raise"``, or if all
+            are.
     """
     name = f"{label}-{_digest(rows, reading)}"
     builder = Recordings(name, rows, reading, data_dir)

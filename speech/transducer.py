@@ -1,18 +1,19 @@
 """The LSTM recurrent neural network transducer: encoder, predictor and joiner.
 
     h = encoder(features)                    one vector a frame
-    g_u = predictor(blank, y_1 .. y_u)       one vector a label prefix, the blank standing for the start
-    logits[t, u] = W_o tanh(J(A h_t, B g_u))
+    g_u = predictor(blank, y_1 .. y_u)       one vector a label prefix, the blank standing for the
+    start logits[t, u] = W_o tanh(J(A h_t, B g_u))
 
-with ``J`` the sum (additive) or the element-wise product (multiplicative integration, the default of Saon et
-al.).  ``encode`` and ``predict`` return their vectors already projected to the joiner's size, so that the
-loss, which visits every pair (t, u), repeats only ``join``.  A small linear layer on the encoder, ``connect``,
-gives the logits of an auxiliary connectionist temporal classification loss.
+with ``J`` the sum (additive) or the element-wise product (multiplicative integration, the default
+of Saon et al.).  ``encode`` and ``predict`` return their vectors already projected to the joiner's
+size, so that the loss, which visits every pair (t, u), repeats only ``join``.  A small linear layer
+on the encoder, ``connect``, gives the logits of an auxiliary connectionist temporal classification
+loss.
 
 References:
     Graves, Sequence transduction with recurrent neural networks, 2012, arXiv:1211.3711.
-    Saon, Tueske, Bolanos, Kingsbury, Advancing RNN transducer technology for speech recognition, 2021,
-    arXiv:2103.09935.
+    Saon, Tueske, Bolanos, Kingsbury, Advancing RNN transducer technology for speech recognition,
+    2021, arXiv:2103.09935.
 """
 
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class TransducerConfig:
     bidirectional: bool = True
     """Whether the encoder reads the recording in both directions."""
     reduce_after: tuple[int, ...] = ()
-    """Encoder layers (counted from 1) after which neighboring frames are joined in pairs, halving the rate."""
+    """Encoder layers after which neighboring frames are joined in pairs; 0 joins features."""
     embedding_size: int = 10
     """Size of the label embedding."""
     predictor_size: int = 768
@@ -53,9 +54,9 @@ class TransducerConfig:
     """Probability of dropping a recurrent weight, drawn once per batch."""
 
     def __post_init__(self):
-        if any(not 1 <= layer <= self.encoder_layers for layer in self.reduce_after):
+        if any(not 0 <= layer <= self.encoder_layers for layer in self.reduce_after):
             raise ValueError(
-                f"`reduce_after` must name encoder layers between 1 and {self.encoder_layers}, "
+                f"`reduce_after` must name encoder layers between 0 and {self.encoder_layers}, "
                 f"got {self.reduce_after}."
             )
         if self.joiner not in ("multiplicative", "additive"):
@@ -70,19 +71,25 @@ class TransducerConfig:
 PRESETS = {
     "tiny": TransducerConfig(
         encoder_layers=3,
-        encoder_size=160,
-        reduce_after=(1,),
+        encoder_size=144,
+        reduce_after=(0,),
         embedding_size=32,
-        predictor_size=128,
-        joiner_size=128,
+        predictor_size=96,
+        joiner_size=96,
+        dropout=0.1,
+        embedding_dropout=0.1,
+        dropconnect=0.1,
     ),
     "small": TransducerConfig(
-        encoder_layers=4,
-        encoder_size=320,
-        reduce_after=(1,),
+        encoder_layers=3,
+        encoder_size=256,
+        reduce_after=(0,),
         embedding_size=32,
-        predictor_size=256,
-        joiner_size=256,
+        predictor_size=160,
+        joiner_size=128,
+        dropout=0.3,
+        embedding_dropout=0.15,
+        dropconnect=0.2,
     ),
     # Sizes of arXiv:2103.09935 as remembered, not verified against the paper: 57 M parameters.
     "paper": TransducerConfig(),
@@ -109,6 +116,7 @@ class Transducer(nn.Module):
     vocabulary_size: int
 
     def setup(self):
+        """See `flax.linen.Module.setup`."""
         config = self.config
         self.encoder_layers = [
             LSTM(
@@ -130,7 +138,7 @@ class Transducer(nn.Module):
     def __call__(
         self, features: jax.Array, paddings: jax.Array, labels: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Logits at every lattice node; for initialization and small cases (it holds the whole lattice).
+        """Logits at every lattice node, all held at once: for initialization and small cases.
 
         Args:
             features: ``[batch, time, features]``.
@@ -138,8 +146,8 @@ class Transducer(nn.Module):
             labels: ``[batch, U]``.
 
         Returns:
-            Logits ``[batch, frames, U + 1, vocabulary]``, their paddings ``[batch, frames]``, and the logits
-            of the auxiliary loss ``[batch, frames, vocabulary]``.
+            Logits ``[batch, frames, U + 1, vocabulary]``, their paddings ``[batch, frames]``, and
+            the logits of the auxiliary loss ``[batch, frames, vocabulary]``.
         """
         encoded, encoded_paddings = self.encode(features, paddings)
         predicted = self.predict(labels)
@@ -160,6 +168,8 @@ class Transducer(nn.Module):
             Encoded frames ``[batch, ceil(time / reduction), joiner]`` and their paddings.
         """
         hidden = features
+        if 0 in self.config.reduce_after:
+            hidden, paddings = join_pairs(hidden, paddings)
         for layer, lstm in enumerate(self.encoder_layers, start=1):
             hidden, _ = lstm(hidden, paddings, deterministic=deterministic)
             if layer in self.config.reduce_after:
@@ -187,9 +197,7 @@ class Transducer(nn.Module):
         hidden = self.dropout(hidden, deterministic=deterministic)
         return self.predictor_projection(hidden)
 
-    def predict_step(
-        self, tokens: jax.Array, state: LSTMState
-    ) -> tuple[jax.Array, LSTMState]:
+    def predict_step(self, tokens: jax.Array, state: LSTMState) -> tuple[jax.Array, LSTMState]:
         """Advances the predictor by one label.
 
         Args:
@@ -199,7 +207,8 @@ class Transducer(nn.Module):
         Returns:
             ``[batch, joiner]`` and the next state.
         """
-        # States carry the batch in front, so that a decoder may select rows; the layer wants it second.
+        # States carry the batch in front, so that a decoder may select rows; the layer wants it
+        # second.
         state = (state[0][None], state[1][None])
         hidden, state = self.predictor.step(self.embedding(tokens), state)
         return self.predictor_projection(hidden), (state[0][0], state[1][0])

@@ -134,7 +134,7 @@ def joint_arc_log_probs(
         labels: ``[batch, U]`` integers.
         blank_id: index of the blank.
         frames_per_tile: frames whose logits exist together; the default takes as many as keep a
-            tile within 512 nodes, at least one.
+            tile within 512 nodes, at least one, which suits the caches of a CPU. A GPU wants more.
 
     Returns:
         Log-probabilities of the arcs, each ``[batch, T, U + 1]``.

@@ -1,5 +1,6 @@
-"""Every Python example of the README runs as printed, and its links lead somewhere."""
+"""What the documents say holds: examples run, links lead somewhere, counts are true."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -26,3 +27,14 @@ def test_example_runs(example, monkeypatch):
 @pytest.mark.parametrize("link", sorted(set(LINKS)))
 def test_link_leads_to_a_file(link):
     assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_counts_of_the_prompts(split):
+    with (ROOT / "speech/prompts/transcripts.tsv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["split"] == split]
+    recordings = len({row["name"] for row in rows})
+    minutes = sum(float(row["end"]) - float(row["start"]) for row in rows) / 60
+    words = sum(len(row["text"].split()) for row in rows)
+    line = f"| {split} | {recordings} | {len(rows)} | {minutes:.1f} | {words:,} |"
+    assert line in (ROOT / "docs/data.md").read_text(encoding="utf-8").splitlines()

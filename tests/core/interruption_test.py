@@ -27,7 +27,8 @@ def test_handlers_return_after_an_error():
             raise RuntimeError
 
     before = signal.getsignal(signal.SIGTERM)
-    pytest.raises(RuntimeError, fail)
+    with pytest.raises(RuntimeError):
+        fail()
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -247,6 +247,23 @@ def test_signal_saves_and_the_same_call_continues(number, reference, tmp_path, c
     assert_same_run(tmp_path, reference)
 
 
+def test_signal_while_validating_saves_that_step(key, tmp_path):
+    def validate(state):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"score": 1.0}
+
+    with pytest.raises(SystemExit):
+        fit_quadratic(
+            tmp_path,
+            itertools.repeat(jnp.zeros(2)),
+            key=key,
+            validate=validate,
+            validate_every=3,
+            checkpoint_every=12,
+        )
+    assert checkpoint.steps(tmp_path / "checkpoints") == [3]
+
+
 def test_finished_run_is_returned_as_it_is(reference):
     before = timeless(reference)
     state = RUN["train"](reference, 12)

@@ -101,7 +101,7 @@ def check(hypotheses, model, encoded, lengths, max_symbols, max_labels, blank_id
         np.testing.assert_allclose(hypotheses.scores[row], score, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("blank_bias", [-1.0, 2.0, 4.0])
+@pytest.mark.parametrize("blank_bias", [-1.0, 2.0])
 @pytest.mark.parametrize("max_symbols", [1, 4])
 @pytest.mark.parametrize("lookahead", [1, 4])
 def test_agrees_with_the_textbook_loop(blank_bias, max_symbols, lookahead):

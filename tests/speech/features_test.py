@@ -8,6 +8,8 @@ import pytest
 
 from gossamer.speech import features
 
+extract = jax.jit(features.extract)
+
 
 def kaldi_log_mel(waveform, sample_rate=8000, num_filters=40):
     options = knf.FbankOptions()
@@ -111,10 +113,10 @@ def test_stack_frames_by_definition(stack, skip, num_frames):
 def test_padding_changes_no_valid_frame(length):
     rng = np.random.default_rng(5)
     waveform = speechlike(length)
-    alone, _ = features.extract(jnp.asarray(waveform))
+    alone, _ = extract(jnp.asarray(waveform))
     padded = np.concatenate([waveform, rng.standard_normal(6000 - length).astype(np.float32)])
     waveform_paddings = jnp.asarray(np.arange(6000) >= length, jnp.float32)
-    batched, paddings = features.extract(
+    batched, paddings = extract(
         jnp.asarray(padded)[None], waveform_paddings=waveform_paddings[None]
     )
     num_valid = int(np.sum(paddings == 0))
@@ -128,7 +130,7 @@ def test_contents_of_padding_do_not_matter():
     waveform = np.stack([speechlike(4000)] * 2)
     waveform[1, 2500:] = np.nan
     paddings = jnp.asarray(np.arange(4000)[None] >= np.full((2, 1), 2500), jnp.float32)
-    extracted, _ = features.extract(jnp.asarray(waveform), waveform_paddings=paddings)
+    extracted, _ = extract(jnp.asarray(waveform), waveform_paddings=paddings)
     np.testing.assert_array_equal(extracted[0], extracted[1])
 
 
@@ -136,14 +138,14 @@ def test_contents_of_padding_do_not_matter():
 def test_constant_audio_gives_finite_features(level):
     waveform = jnp.full((2, 4000), level)
     paddings = jnp.asarray(np.arange(4000)[None] >= np.array([[4000], [100]]), jnp.float32)
-    extracted, _ = features.extract(waveform, waveform_paddings=paddings)
+    extracted, _ = extract(waveform, waveform_paddings=paddings)
     assert np.isfinite(extracted).all()
     assert not extracted[1].any()  # no whole frame is valid
 
 
 def test_vmap_and_jit_give_the_same_as_a_batch():
     waveform = jnp.stack([jnp.asarray(speechlike(4000, seed)) for seed in range(3)])
-    batched, _ = features.extract(waveform)
+    batched, _ = extract(waveform)
     mapped, _ = jax.jit(jax.vmap(features.extract))(waveform)
     np.testing.assert_allclose(batched, mapped, rtol=1e-4, atol=1e-4)
 

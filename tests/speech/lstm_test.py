@@ -95,7 +95,9 @@ def test_gradient_equals_automatic_differentiation(key, float64):
 
     ours = jax.grad(objective, argnums=(1, 2, 3))(lstm_scan, projected, recurrent, state)
     expected = jax.grad(objective, argnums=(1, 2, 3))(plain_scan, projected, recurrent, state)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), ours, expected)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), ours, expected
+    )
 
 
 def test_padding_changes_nothing(key, batch):
@@ -112,7 +114,8 @@ def test_padding_changes_nothing(key, batch):
     gradients, outputs = jax.grad(objective, has_aux=True)(variables, inputs, paddings)
     padded_gradients, padded = jax.grad(objective, has_aux=True)(variables, longer, longer_paddings)
     np.testing.assert_allclose(padded[:, :7], outputs, rtol=1e-6, atol=1e-7)
-    # Sums over more frames (of exact zeros) may be grouped differently, hence the absolute tolerance.
+    # Sums over more frames (of exact zeros) may be grouped differently, hence the absolute
+    # tolerance.
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
         padded_gradients,
@@ -147,9 +150,9 @@ def test_dropconnect_drops_recurrent_weights_in_training_only(key, batch):
     np.testing.assert_array_equal(layer.apply(variables, inputs, paddings)[0], expected)
 
     def train(key):
-        return layer.apply(
-            variables, inputs, paddings, deterministic=False, rngs={"dropout": key}
-        )[0]
+        return layer.apply(variables, inputs, paddings, deterministic=False, rngs={"dropout": key})[
+            0
+        ]
 
     first, second = train(jax.random.key(1)), train(jax.random.key(2))
     assert np.any(first != second)

@@ -60,9 +60,7 @@ def test_loss_equals_the_sum_of_its_parts(params, key):
     inputs, paddings = features.extract(
         batch["waveform"], waveform_paddings=batch["waveform_paddings"]
     )
-    logits, frame_paddings, connectionist = NETWORK.apply(
-        params, inputs, paddings, batch["labels"]
-    )
+    logits, frame_paddings, connectionist = NETWORK.apply(params, inputs, paddings, batch["labels"])
     num_labels = float(jnp.sum(1 - batch["label_paddings"]))
     labels = batch["labels"], batch["label_paddings"]
     expected = float(jnp.sum(transducer_loss(logits, frame_paddings, *labels))) / num_labels
@@ -108,9 +106,7 @@ def test_gossiping_learners_learn(params):
     optimizer = recipe.optimizer(CONFIG.optimizer, CONFIG.learners)
     state = training.init_state(params, optimizer, jax.random.key(1), num_learners=2)
     step = learners.spread(
-        training.train_step(
-            recipe.loss_function(CONFIG, NETWORK), optimizer, axis_name="learner"
-        ),
+        training.train_step(recipe.loss_function(CONFIG, NETWORK), optimizer, axis_name="learner"),
         2,
     )
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), make_batch(0), make_batch(1))

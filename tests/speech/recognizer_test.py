@@ -88,14 +88,14 @@ def test_packing_gives_the_model_back(model, waveforms, tmp_path):
 def test_refuses_what_is_not_a_packed_recognizer(model, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"not a model")
-    with pytest.raises(ValueError, match="model.safetensors: not a packed recognizer"):
+    with pytest.raises(ValueError, match=r"model.safetensors: not a packed recognizer"):
         recognizer.load(path)
-    with pytest.raises(ValueError, match="absent.safetensors"):
+    with pytest.raises(ValueError, match=r"absent.safetensors"):
         recognizer.load(tmp_path / "absent.safetensors")
     recognizer.save(path, model)
     tensors = load_file(path)
     save_file(tensors, path, metadata={"format": "gossamer-recognizer-0"})
-    with pytest.raises(ValueError, match="gossamer-recognizer-0.*pack the run again"):
+    with pytest.raises(ValueError, match=r"gossamer-recognizer-0.*pack the run again"):
         recognizer.load(path)
 
 

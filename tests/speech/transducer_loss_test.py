@@ -11,7 +11,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from gossamer.speech import lattice, transducer_loss
 
-loss_of = transducer_loss.transducer_loss
+loss_of = jax.jit(transducer_loss.transducer_loss, static_argnames="blank_id")
 joint_loss_of = transducer_loss.joint_transducer_loss
 
 
@@ -90,6 +90,7 @@ def plain_loss(logits, labels):
     return -(alpha[frames - 1, length] + log_probs[-1, -1, 0])
 
 
+@jax.jit
 def gradient_of(logits, *rest):
     return jax.grad(lambda x: jnp.sum(loss_of(x, *rest)))(logits)
 
@@ -98,14 +99,14 @@ def single(arguments):
     return tuple(jnp.asarray(x, None if x.dtype.kind == "i" else jnp.float32) for x in arguments)
 
 
-@pytest.mark.parametrize(("frames", "labels"), [*itertools.product([1, 2, 4], [0, 1, 3])])
+@pytest.mark.parametrize(("frames", "labels"), [(1, 0), (1, 1), (1, 3), (3, 0), (2, 4), (4, 3)])
 def test_equals_the_sum_over_all_alignments(frames, labels, float64):
     arguments = problem(frames + 10 * labels, frames=frames, labels=labels)
     expected = [enumerated_loss(*each) for each in sequences(*arguments)]
     np.testing.assert_allclose(loss_of(*arguments), expected, rtol=1e-12)
 
 
-@hypothesis.settings(max_examples=15, deadline=None)
+@hypothesis.settings(max_examples=8, deadline=None)
 @hypothesis.given(
     seed=strategies.integers(0, 2**32 - 1),
     batch=strategies.integers(1, 3),
@@ -137,11 +138,13 @@ def test_gradient_equals_finite_differences(float64):
 
 
 def test_gradient_equals_autodiff_of_the_plain_recursion(float64):
-    arguments = problem(2, frames=6, labels=5)
+    arguments = problem(2, batch=2, frames=4, labels=3)
     gradient = gradient_of(*arguments)
     for i, (log_probs, labels) in enumerate(sequences(*arguments)):
         frames, nodes, _ = log_probs.shape
-        expected = jax.grad(plain_loss)(jnp.asarray(arguments[0][i, :frames, :nodes]), labels)
+        expected = jax.jit(jax.grad(plain_loss))(
+            jnp.asarray(arguments[0][i, :frames, :nodes]), labels
+        )
         np.testing.assert_allclose(gradient[i, :frames, :nodes], expected, atol=1e-13)
 
 
@@ -218,7 +221,7 @@ def test_a_certain_alignment_has_loss_zero():
 
 
 def test_bfloat16_logits_use_a_float32_recursion():
-    logits, *rest = single(problem(8, frames=40, labels=20))
+    logits, *rest = single(problem(8))
     low = logits.astype(jnp.bfloat16)
     loss, gradient = loss_of(low, *rest), gradient_of(low, *rest)
     assert loss.dtype == jnp.float32
@@ -268,25 +271,26 @@ def assert_trees_close(actual, expected, atol):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=atol), actual, expected)
 
 
-@pytest.mark.parametrize("frames_per_tile", [None, 1, 3, 7, 20])
+@pytest.mark.parametrize("frames_per_tile", [None, 1, 3])
 def test_tiles_equal_the_dense_loss(frames_per_tile, float64):
     arguments = joint_problem(10)
     tiled = jax.jit(functools.partial(joint_value_and_grad, frames_per_tile=frames_per_tile))
-    assert_trees_close(tiled(*arguments), joint_value_and_grad(*arguments), atol=1e-12)
+    dense = jax.jit(joint_value_and_grad)
+    assert_trees_close(tiled(*arguments), dense(*arguments), atol=1e-12)
 
 
 def test_learners_under_vmap_equal_a_loop(float64):
     problems = [joint_problem(seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *problems)
-    tiled = functools.partial(joint_value_and_grad, frames_per_tile=2)
+    tiled = jax.jit(functools.partial(joint_value_and_grad, frames_per_tile=2))
     expected = jax.tree.map(lambda *x: jnp.stack(x), *(tiled(*each) for each in problems))
-    assert_trees_close(jax.jit(jax.vmap(tiled))(*stacked), expected, atol=1e-12)
+    assert_trees_close(jax.vmap(tiled)(*stacked), expected, atol=1e-12)
 
 
 def test_learners_under_shard_map_equal_vmap(float64):
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *(joint_problem(seed) for seed in range(4)))
     mesh = jax.make_mesh((4,), ("learner",), axis_types=(AxisType.Auto,))
-    tiled = functools.partial(joint_value_and_grad, frames_per_tile=2)
+    tiled = jax.jit(functools.partial(joint_value_and_grad, frames_per_tile=2))
     axis = PartitionSpec("learner")
     sharded = jax.jit(jax.shard_map(jax.vmap(tiled), mesh=mesh, in_specs=axis, out_specs=axis))
     assert_trees_close(sharded(*stacked), jax.vmap(tiled)(*stacked), atol=1e-12)
@@ -320,26 +324,14 @@ def test_tiles_never_hold_the_logits():
     rest = (jnp.zeros((batch, frames)), labels, jnp.zeros(labels.shape))
 
     def total(encoded, predicted, kernel):
-        joiner = lambda x, y: jnp.tanh(x + y) @ kernel  # noqa: E731
+        def joiner(frames, prefixes):
+            return jnp.tanh(frames + prefixes) @ kernel
+
         return jnp.sum(joint_loss_of(joiner, encoded, predicted, *rest, frames_per_tile=1))
 
     compiled = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2))).lower(*arrays).compile()
     logits = 4 * batch * frames * nodes * vocabulary
     assert compiled.memory_analysis().temp_size_in_bytes < logits / 4
-
-
-def test_the_second_call_does_not_compile():
-    arguments = single(problem(12))
-    traces = []
-
-    @jax.jit
-    def total(*arguments):
-        traces.append(1)
-        return jnp.sum(loss_of(*arguments))
-
-    total(*arguments)
-    total(*arguments)
-    assert len(traces) == 1
 
 
 def test_bad_arguments_are_named():

@@ -45,6 +45,17 @@ def test_shapes_and_paddings(setup):
     np.testing.assert_array_equal(frame_paddings, [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]])
 
 
+@pytest.mark.parametrize(("reduce_after", "frames"), [((), 9), ((0,), 5), ((2,), 5), ((0, 1), 3)])
+def test_every_reduction_halves_the_rate(key, reduce_after, frames):
+    config = TransducerConfig(**{**vars(CONFIG), "reduce_after": reduce_after})
+    model = Transducer(config, vocabulary_size=9)
+    arguments = jnp.ones((1, 9, 3)), jnp.zeros((1, 9)), jnp.zeros((1, 2), jnp.int32)
+    params = model.init(key, *arguments)
+    encoded, _ = model.apply(params, *arguments[:2], method="encode")
+    assert encoded.shape == (1, frames, 7)
+    assert frames == -(-9 // config.reduction)
+
+
 def test_predictor_steps_equal_the_whole_sequence(setup):
     model, params, _, _, labels = setup
     whole = model.apply(params, labels, method="predict")
@@ -97,8 +108,8 @@ def test_dropout_acts_in_training_only(setup):
 
 
 def test_paper_preset_has_57_million_parameters():
-    # 240 spectral features and 100 of the speaker, 45 characters and the blank (arXiv:2103.09935 as remembered);
-    # 57.13 M and the 256 x 46 + 46 of the auxiliary output.
+    # 240 spectral features and 100 of the speaker, 45 characters and the blank (arXiv:2103.09935 as
+    # remembered); 57.13 M and the 256 x 46 + 46 of the auxiliary output.
     assert num_parameters(PRESETS["paper"], 46, 340) == pytest.approx(57.14e6, rel=1e-3)
 
 
@@ -110,7 +121,7 @@ def test_pairs_are_joined_and_odd_ends_kept():
 
 
 @pytest.mark.parametrize(
-    "change", [{"reduce_after": (3,)}, {"reduce_after": (0,)}, {"joiner": "bilinear"}]
+    "change", [{"reduce_after": (3,)}, {"reduce_after": (-1,)}, {"joiner": "bilinear"}]
 )
 def test_refuses_impossible_configurations(change):
     with pytest.raises(ValueError, match=next(iter(change))):

@@ -1,0 +1,119 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from gossamer.cli.main import COMMANDS, main
+
+TINY = {
+    "--optimizer.steps": "4",
+    "--validate-every": "2",
+    "--checkpoint-every": "2",
+    "--log-every": "1",
+    "--model.encoder-layers": "2",
+    "--model.encoder-size": "8",
+    "--model.predictor-size": "8",
+    "--model.joiner-size": "8",
+    "--learners.number": "2",
+    "--data.buckets": "1.0 2 2.5 2",
+    "--seed": "3",
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Prepared data go to a folder of the test."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Nine short noises with texts, as a TSV manifest with fixed splits."""
+    generator = np.random.default_rng(0)
+    lines = ["audio\ttext\tsplit"]
+    for number in range(9):
+        sound = generator.normal(scale=0.1, size=4000 + 1000 * number)
+        soundfile.write(tmp_path / f"{number}.wav", sound, 8000)
+        split = ("train", "train", "train", "train", "train", "dev", "dev", "test", "test")[number]
+        lines.append(f"{number}.wav\tab {'c' * (number % 4 + 1)}\t{split}")
+    path = tmp_path / "manifest.tsv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_help_of_everything(capsys):
+    assert main([]) == 0
+    listed = capsys.readouterr().out
+    assert all(command in listed for command in COMMANDS)
+    for words in (["train", "speech"], ["evaluate"], ["transcribe"]):
+        with pytest.raises(SystemExit) as stop:
+            main([*words, "--help"])
+        assert stop.value.code == 0
+        assert "examples:" in capsys.readouterr().out
+
+
+def test_train_evaluate_transcribe(manifest, tmp_path, capsys):
+    words = ["train", "speech", "demo", "--run", "run", "--data.corpus", str(manifest)]
+    words += [word for option in TINY.items() for word in " ".join(option).split()]
+    assert main(words) == 0
+    run = tmp_path / "run"
+    assert {entry.name for entry in run.iterdir()} >= {
+        "config.json",
+        "versions.json",
+        "seed",
+        "metrics.jsonl",
+        "recognizer.safetensors",
+        "report.html",
+        "result.json",
+    }
+    assert json.loads((run / "config.json").read_text())["seed"] == 3
+    assert "Word error rate" in capsys.readouterr().out
+
+    assert main(words) == 0  # nothing is left to train; scored again
+    assert main(["evaluate", "run"]) == 0
+    assert main(["evaluate", "run", "--corpus", str(manifest)]) == 0
+    assert "manifest: word error rate" in capsys.readouterr().out
+
+    assert main(["transcribe", "--run", "run", "--times", "0.wav", "8.wav"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["audio"] for line in lines] == ["0.wav", "8.wav"]
+
+    other = [word if word != "3" else "4" for word in words]
+    assert main(other) == 2
+    assert "seed" in capsys.readouterr().err
+
+
+def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, capsys):
+    (tmp_path / "text.wav").write_text("not audio")
+    soundfile.write(tmp_path / "stereo.wav", np.zeros((800, 2)), 8000)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 8000)
+    broken = tmp_path / "broken.tsv"
+    broken.write_text(manifest.read_text() + "no tab in this line\n")
+    calls = {
+        "absent.wav": ["transcribe", "absent.wav"],
+        "text.wav": ["transcribe", "text.wav"],
+        "stereo.wav": ["transcribe", "stereo.wav"],
+        "empty.wav": ["transcribe", "empty.wav"],
+        "broken.tsv": ["train", "speech", "demo", "--run", "r", "--data.corpus", str(broken)],
+        "absent.tsv": ["train", "speech", "demo", "--run", "r", "--data.corpus", "absent.tsv"],
+        "norun": ["evaluate", "norun"],
+    }
+    for name, words in calls.items():
+        assert main(words) == 2, name
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1, captured.err
+        assert name in captured.err
+        assert "Traceback" not in captured.err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("words", [["fly"], ["train", "vision"], ["transcribe"]])
+def test_unknown_words_are_named(words, capsys):
+    try:
+        status = main(words)
+    except SystemExit as stop:  # tyro's own message
+        status = stop.code
+    assert status == 2
+    assert capsys.readouterr().err
