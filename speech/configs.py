@@ -17,9 +17,12 @@ CONFIGS = {
     "demo": NamedConfig(
         "Four learners on a ring, simulated on the CPU, in less than ten minutes.",
         SpeechConfig(
+            data=DataConfig(
+                buckets=((2.0, 32), (4.5, 16), (9.0, 8)), join_probability=0.0, spliced=0.0
+            ),
             model=PRESETS["tiny"],
-            optimizer=OptimizerConfig(steps=800, peak_learning_rate=3e-3),
-            validate_every=400,
+            optimizer=OptimizerConfig(steps=700, peak_learning_rate=4e-3),
+            validate_every=350,
         ),
     ),
     "small": NamedConfig(

@@ -46,7 +46,12 @@ def load_corpus(config: SpeechConfig) -> Corpus:
     """
     if config.data.corpus == "prompts":
         return corpus.telephone_prompts()
-    return corpus.manifest(config.data.corpus, sample_rate=config.data.sample_rate)
+    return corpus.manifest(
+        config.data.corpus,
+        sample_rate=config.data.sample_rate,
+        language=config.data.language,
+        on_error=config.data.on_error,
+    )
 
 
 def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> evaluation.Evaluation:
@@ -183,6 +188,7 @@ def training_batches(config: SpeechConfig, data: Corpus) -> Iterator[Any]:
         data.vocabulary,
         sample_rate=config.data.sample_rate,
         buckets=config.data.buckets,
+        on_error=config.data.on_error,
         num_learners=config.learners.number,
         seed=config.seed,
         speed=config.data.speed,

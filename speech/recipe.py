@@ -35,6 +35,10 @@ class DataConfig:
 
     corpus: str = "prompts"
     """`prompts` (bundled telephone prompts) or the path of a manifest (TSV or JSON Lines)."""
+    language: str = "en"
+    """`en` spells digits and keeps a-z; any other code keeps all letters (manifests only)."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """Refuse a manifest with an unusable line, or leave such lines out with a warning."""
     sample_rate: int = 8000
     """Samples per second; other recordings are resampled."""
     buckets: tuple[tuple[float, int], ...] = ((2.0, 32), (4.0, 16), (6.0, 12), (9.0, 8))

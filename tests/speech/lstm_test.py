@@ -1,3 +1,4 @@
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -95,9 +96,7 @@ def test_gradient_equals_automatic_differentiation(key, float64):
 
     ours = jax.grad(objective, argnums=(1, 2, 3))(lstm_scan, projected, recurrent, state)
     expected = jax.grad(objective, argnums=(1, 2, 3))(plain_scan, projected, recurrent, state)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), ours, expected
-    )
+    chex.assert_trees_all_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_padding_changes_nothing(key, batch):
@@ -116,11 +115,7 @@ def test_padding_changes_nothing(key, batch):
     np.testing.assert_allclose(padded[:, :7], outputs, rtol=1e-6, atol=1e-7)
     # Sums over more frames (of exact zeros) may be grouped differently, hence the absolute
     # tolerance.
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        padded_gradients,
-        gradients,
-    )
+    chex.assert_trees_all_close(padded_gradients, gradients, rtol=1e-5, atol=1e-6)
 
 
 def test_flip_is_its_own_inverse(batch):
@@ -139,7 +134,7 @@ def test_steps_equal_the_whole_sequence(key, batch):
     for time in range(inputs.shape[1]):
         output, state = layer.apply(variables, inputs[:, time], state, method="step")
         np.testing.assert_allclose(output, whole[:, time], rtol=1e-6, atol=1e-7)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), state, last)
+    chex.assert_trees_all_close(state, last, rtol=1e-6, atol=1e-7)
 
 
 def test_dropconnect_drops_recurrent_weights_in_training_only(key, batch):
@@ -170,10 +165,9 @@ def test_runs_under_vmap_over_learners(key, batch):
 
     gradients = jax.vmap(jax.grad(objective))(stacked)
     for learner in range(2):
-        jax.tree.map(
-            lambda a, b, learner=learner: np.testing.assert_allclose(
-                a[learner], b, rtol=1e-5, atol=1e-6
-            ),
-            gradients,
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda leaf, learner=learner: leaf[learner], gradients),
             jax.grad(objective)(variables[learner]),
+            rtol=1e-5,
+            atol=1e-6,
         )
