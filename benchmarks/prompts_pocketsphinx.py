@@ -20,6 +20,7 @@ in speech coding systems, ICASSP 1979 (the mirror image).
 """
 
 import argparse
+import importlib
 import importlib.metadata
 import tempfile
 import time
@@ -37,8 +38,8 @@ from gossamer.speech.text import normalize
 from gossamer.speech.word_error import WordErrorRate, word_error_rate
 
 try:
-    import pocketsphinx
-    from pocketsphinx.lm import ArpaBoLM
+    pocketsphinx: Any = importlib.import_module("pocketsphinx")
+    language_models: Any = importlib.import_module("pocketsphinx.lm")
 except ImportError:
     raise SystemExit("pocketsphinx is missing; run `pip install pocketsphinx`.") from None
 
@@ -143,7 +144,7 @@ def write_trigram(path: Path, texts: tuple[str, ...]) -> None:
         " ".join(f"{word}." if len(word) == 1 and word not in "ai" else word for word in text)
         for text in words
     )
-    model = ArpaBoLM(text="\n".join(spoken), add_start=True)
+    model = language_models.ArpaBoLM(text="\n".join(spoken), add_start=True)
     model.compute()
     if not model.write_file(str(path)):
         raise OSError(f"{path}: the language model could not be written.")

@@ -9,8 +9,8 @@ Part two compares `joint_transducer_loss` with `transducer_loss` of the same joi
 from XLA's buffer assignment, and time.
 
     apt-get install python3-torchaudio
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install torch==2.13.0 warprnnt-numba packaging
-    python benchmarks/transducer_loss.py --warprnnt-python /tmp/peers/bin/python
+    python -m venv peers && peers/bin/pip install torch==2.13.0 warprnnt-numba packaging
+    python benchmarks/transducer_loss.py --warprnnt-python peers/bin/python
 """
 
 import argparse

@@ -97,13 +97,13 @@ def draw_loss(log: Sequence[Mapping[str, Any]]) -> str:
     """Draws training and validation loss, and beneath them the validation word error rate.
 
     Args:
-        log: Lines of `metrics.jsonl` with any of `loss`, `validation_loss` and `validation_wer`.
+        log: Lines of `metrics.jsonl` with any of `loss`, `validation/loss` and `validation/wer`.
 
     Returns:
         An `<svg>` element, or "" where the log holds none of the three.
     """
     loss, validation, errors = (
-        read_series(log, key) for key in ("loss", "validation_loss", "validation_wer")
+        read_series(log, key) for key in ("loss", "validation/loss", "validation/wer")
     )
     has_loss, has_errors = len(loss[0]) + len(validation[0]) > 0, len(errors[0]) > 0
     if not (has_loss or has_errors):

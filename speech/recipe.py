@@ -229,4 +229,4 @@ def augmented_features(
         num_frequency_masks=masks.num_frequency_masks,
         max_frequency_width=masks.max_frequency_width,
     )
-    return features.stack_frames(features.add_deltas(log_mel, paddings), paddings)
+    return features.assemble(log_mel, paddings)

@@ -33,8 +33,8 @@ def write_report(
         path: Where to write; an earlier report there is replaced.
         run: What the run was and how well it did.
         prompts: Prompts to show and play, usually five.
-        log: Lines of `metrics.jsonl`: mappings with `step` and any of `loss`, `validation_loss`,
-            `validation_wer`, `consensus_distance` and `learning_rate`; other keys are passed over.
+        log: Lines of `metrics.jsonl`: mappings with `step` and any of `loss`, `validation/loss`,
+            `validation/wer`, `consensus_distance` and `learning_rate`; other keys are passed over.
     """
     page = render_report(run, prompts, log)
     path = Path(path)
@@ -126,8 +126,8 @@ def _render_curves(log: Sequence[Mapping[str, Any]]) -> str:
     captions = (
         (
             figures.draw_loss(log),
-            "Transducer loss per training step, faint, and its running mean; "
-            "with the loss and the word error rate on held-out prompts.",
+            "Training loss per label, the auxiliary part included: as logged, faint, and its "
+            "running mean. Beneath it the word error rate on the validation prompts.",
         ),
         (
             figures.draw_consensus(log),

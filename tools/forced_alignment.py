@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import pocketsphinx
+import pocketsphinx  # pyright: ignore[reportMissingImports]  # only `make data` installs it
 import soxr
 
 SAMPLE_RATE = 16_000  # Hz, what the acoustic model wants

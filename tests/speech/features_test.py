@@ -109,6 +109,14 @@ def test_stack_frames_by_definition(stack, skip, num_frames):
     assert paddings.shape == (len(expected),)
 
 
+def test_assembled_features_are_scaled_deltas_in_stacks():
+    x = np.random.default_rng(6).standard_normal((6, 2)).astype(np.float32)
+    assembled, _ = features.assemble(jnp.asarray(x), jnp.zeros(6))
+    deltas = kaldi_deltas(x)  # [6, 6]: statics, deltas and delta-deltas of two filters
+    expected = deltas * np.repeat(np.array(features.DELTA_SCALES), 2)[None]
+    np.testing.assert_allclose(assembled, expected.reshape(3, 12), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("length", [200, 1000, 3999, 4000])
 def test_padding_changes_no_valid_frame(length):
     rng = np.random.default_rng(5)

@@ -12,7 +12,7 @@ LOG = [
     {"step": step, "loss": 40.0 * 0.99**step + 0.5, "learning_rate": 1e-3, "grad_norm": 1.0}
     | {"consensus_distance": 0.01 * 0.99**step}
     for step in range(1, 201)
-] + [{"step": 100, "validation_loss": 3.0, "validation_wer": 0.4}, {"step": 200, "loss": "n/a"}]
+] + [{"step": 100, "validation/loss": 3.0, "validation/wer": 0.4}, {"step": 200, "loss": "n/a"}]
 
 
 def test_series_keep_finite_numbers_in_order():
@@ -57,8 +57,8 @@ def test_two_figures_share_no_id_and_repeat_exactly():
     [
         LOG[:1],
         [{"step": 1, "loss": -2.0}, {"step": 2, "loss": 3.0}],
-        [{"step": 1, "validation_wer": 1.0}],
-        [{"step": 5, "validation_loss": 2.0}],
+        [{"step": 1, "validation/wer": 1.0}],
+        [{"step": 5, "validation/loss": 2.0}],
         [{"step": 1, "loss": 0.0}, {"step": 2, "loss": 0.0}],
     ],
     ids=["one point", "negative", "errors alone", "validation alone", "zero"],

@@ -17,7 +17,7 @@ VOID = {"meta", "img", "source", "br", "hr", "link", "input"}
 LOG = [
     {"step": step, "loss": 30.0 / step, "learning_rate": 1e-3, "consensus_distance": 0.1 / step}
     for step in range(1, 30)
-] + [{"step": 20, "validation_loss": 2.0, "validation_wer": 0.3}]
+] + [{"step": 20, "validation/loss": 2.0, "validation/wer": 0.3}]
 
 
 class Page(html.parser.HTMLParser):
