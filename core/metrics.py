@@ -154,7 +154,7 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
         ValueError: if a line other than the last is not JSON.
     """
     path = Path(path)
-    path = path / LOG_NAME if path.is_dir() else path
+    path = path if path.name == LOG_NAME or path.is_file() else path / LOG_NAME
     if not path.exists():
         return []
     return [_from_json(json.loads(line)) for line in _whole_lines(path)]

@@ -7,11 +7,16 @@ also for the processes that tests start.
 import os
 from pathlib import Path
 
+import hypothesis
 import jax
 import pytest
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+# A deadline per example would time the machine, compilation included.
+hypothesis.settings.register_profile("gossamer", deadline=None)
+hypothesis.settings.load_profile("gossamer")
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

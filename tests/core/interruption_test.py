@@ -9,6 +9,15 @@ import pytest
 from gossamer.core import interruption
 
 
+@pytest.fixture
+def interactive():
+    """Ctrl-C raises KeyboardInterrupt even where the test process was started to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interactive")
 def test_first_signal_is_noted_and_the_second_acts():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with interruption.Interruption() as stop:
