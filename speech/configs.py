@@ -26,8 +26,17 @@ CONFIGS = {
         ),
     ),
     "small": NamedConfig(
-        "The model that ships: one to two hours on two CPU cores.",
+        "Four learners on a ring and the sizes of the model that ships: over an hour on two cores.",
         SpeechConfig(),
+    ),
+    "single": NamedConfig(
+        "The model that ships: one learner, smaller batches, 25 minutes on two CPU cores.",
+        SpeechConfig(
+            data=DataConfig(buckets=((2.0, 16), (4.0, 8), (6.0, 6), (9.0, 4))),
+            optimizer=OptimizerConfig(steps=3600),
+            learners=LearnersConfig(number=1),
+            validate_every=900,
+        ),
     ),
     "paper": NamedConfig(
         "Sizes of arXiv:2103.09935 as remembered, for a GPU and a larger corpus.",

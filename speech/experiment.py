@@ -136,7 +136,7 @@ def score(
     result = evaluation.evaluate(model, data.test)
     config = model.config
     run = summary.RunSummary(
-        title=f"{folder.name}: speech recognition by {config.learners.number} gossiping learners",
+        title=f"{folder.name}: {_describe_learners(config.learners.number)}",
         corpus=data.name,
         num_prompts=len(data.test),
         errors=result.errors,
@@ -145,7 +145,11 @@ def score(
         real_time_factor=result.real_time_factor,
         training_seconds=training_seconds,
         num_learners=config.learners.number,
-        topology=f"{config.learners.topology}, {config.learners.order.upper()}",
+        topology=(
+            f"{config.learners.topology}, {config.learners.order.upper()}"
+            if config.learners.number > 1
+            else None
+        ),
         num_steps=config.optimizer.steps,
         seed=config.seed,
         command=command or shlex.join(["gossamer", "evaluate", str(folder)]),
@@ -160,6 +164,12 @@ def score(
     summary.print_summary(run, prompts, console=console)
     console.print(f"\nReport: {folder / 'report.html'}")
     return result
+
+
+def _describe_learners(number: int) -> str:
+    if number == 1:
+        return "speech recognition, trained by one learner"
+    return f"speech recognition by {number} gossiping learners"
 
 
 def initial_parameters(model: Transducer, seed: int) -> Any:

@@ -73,7 +73,7 @@ class OptimizerConfig:
 
     steps: int = 2600
     """Training steps."""
-    peak_learning_rate: float = 3e-3
+    peak_learning_rate: float = 5e-3
     """Highest learning rate, reached after `warmup` of the steps."""
     warmup: float = 0.15
     """Fraction of the steps spent rising to the peak."""
