@@ -21,8 +21,8 @@ CONFIGS = {
                 buckets=((2.0, 32), (4.5, 16), (9.0, 8)), join_probability=0.0, spliced=0.0
             ),
             model=PRESETS["tiny"],
-            optimizer=OptimizerConfig(steps=720, peak_learning_rate=8e-3),
-            validate_every=240,
+            optimizer=OptimizerConfig(steps=900, peak_learning_rate=8e-3),
+            validate_every=300,
         ),
     ),
     "small": NamedConfig(
