@@ -1,8 +1,9 @@
 """Corpora: recordings with transcripts, split into train, dev and test.
 
-    telephone_prompts() 24 minutes of one professional voice at 8 kHz, bundled (CC BY-SA 3.0,
-    Allison Smith) manifest(path) the user's own recordings in any language, listed in a TSV or
-    JSON Lines file
+    telephone_prompts()  24 minutes of one professional voice at 8 kHz, bundled (CC BY-SA 3.0,
+                         Allison Smith)
+    manifest(path)       the user's own recordings in any language, listed in a TSV or JSON
+                         Lines file
 
 Both are written once as array_record files (see ``records``) and then read by random access.  The
 preparation folder is ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``.
@@ -111,7 +112,7 @@ class Corpus:
 def telephone_prompts(data_dir: str | os.PathLike[str] | None = None) -> Corpus:
     """The bundled telephone prompts.
 
-    614 utterances, 24 minutes: 80% for training and 10% each for dev and test; no recording's
+    616 utterances, 24 minutes: 80% for training and 10% each for dev and test; no recording's
     transcript occurs in two splits. Characters are ``a-z``, apostrophe and space.
 
     Args:

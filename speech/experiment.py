@@ -4,9 +4,9 @@ A run folder holds everything a run was and gave:
 
     config.json versions.json seed     what was asked for, under which versions
     metrics.jsonl, TensorBoard events  training and validation, step by step
-    checkpoints/ best/                 the newest states and the best one on the validation
-    recordings recognizer.safetensors             the best averaged model, packed result.json
-    report.html            word error rate on the test recordings, and the page that shows it
+    checkpoints/ best/                 the newest states, and the best one in validation
+    recognizer.safetensors             the best averaged model, packed
+    result.json report.html            word error rate on the test recordings, and its page
 """
 
 import json

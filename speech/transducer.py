@@ -1,8 +1,8 @@
 """The LSTM recurrent neural network transducer: encoder, predictor and joiner.
 
-    h = encoder(features)                    one vector a frame
-    g_u = predictor(blank, y_1 .. y_u)       one vector a label prefix, the blank standing for the
-    start logits[t, u] = W_o tanh(J(A h_t, B g_u))
+    h = encoder(features)                one vector a frame
+    g_u = predictor(blank, y_1 .. y_u)   one vector a label prefix; the blank is the start
+    logits[t, u] = W_o tanh(J(A h_t, B g_u))
 
 with ``J`` the sum (additive) or the element-wise product (multiplicative integration, the default
 of Saon et al.).  ``encode`` and ``predict`` return their vectors already projected to the joiner's
