@@ -6,11 +6,11 @@ One layer computes, with the gates stacked as ``[input, forget, candidate, outpu
     c_t = sigmoid(z^f_t) c_{t-1} + sigmoid(z^i_t) tanh(z^g_t)
     h_t = sigmoid(z^o_t) tanh(c_t)
 
-The input product ``x W_x + b`` is one matrix product for all frames, outside the scan.  The scan
-has its own gradient: the backward recursion carries only ``dh, dc`` and returns ``dz``; the weight gradient
-``dW_h = sum_t h_{t-1}^T dz_t`` is again one matrix product, where automatic differentiation would
-read and write a matrix of the size of ``W_h`` at every step.  Both directions of a bidirectional
-layer run in the same scan as a batched product.
+The input product ``x W_x + b`` is one matrix product for all frames, outside the scan. The scan has
+its own gradient: the backward recursion carries only ``dh, dc`` and returns ``dz``; the weight
+gradient ``dW_h = sum_t h_{t-1}^T dz_t`` is again one matrix product, where automatic
+differentiation would read and write a matrix of the size of ``W_h`` at every step. Both directions
+of a bidirectional layer run in the same scan as a batched product.
 
 References:
     Hochreiter and Schmidhuber, Long short-term memory, 1997.
