@@ -70,11 +70,12 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
         FloatingPointError: if training diverged.
     """
     data = load_corpus(config)
-    folder = run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
     model = Transducer(config.model, vocabulary_size=len(data.vocabulary))
+    params = starting_parameters(config, model, data)
+    folder = run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
     optimizer = recipe.optimizer(config.optimizer, config.learners)
     state = training.init_state(
-        initial_parameters(model, config.seed),
+        params,
         optimizer,
         jax.random.key(config.seed + 1),
         num_learners=config.learners.number,
@@ -180,6 +181,48 @@ def initial_parameters(model: Transducer, seed: int) -> Any:
         jnp.zeros((1, 8)),
         jnp.zeros((1, 2), jnp.int32),
     )
+
+
+def starting_parameters(config: SpeechConfig, model: Transducer, data: Corpus) -> Any:
+    """The parameters that every learner starts from: drawn, or those of `config.start_from`.
+
+    Raises:
+        ValueError: if the recognizer named there cannot be read, or has other sizes or another
+            vocabulary.
+    """
+    params = initial_parameters(model, config.seed)
+    if config.start_from is None:
+        return params
+    source = find_recognizer(config.start_from)
+    if source.vocabulary != data.vocabulary:
+        raise ValueError(
+            f"`--from {config.start_from}` has another vocabulary than the corpus: "
+            f"{''.join(source.vocabulary.characters)!r} there, "
+            f"{''.join(data.vocabulary.characters)!r} here; train anew or change the corpus."
+        )
+    if jax.tree.map(jnp.shape, source.params) != jax.tree.map(jnp.shape, params):
+        raise ValueError(
+            f"`--from {config.start_from}` has parameters of other shapes; give the run its "
+            f"`--model` options: {source.config.model}."
+        )
+    return source.params
+
+
+def find_recognizer(name: str) -> Recognizer:
+    """A recognizer by the name of one that ships, the folder of its run, or its file.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return read_run(path)
+    if path.is_file():
+        return recognizer.load(path)
+    try:
+        return recognizer.pretrained(name)
+    except ValueError as error:
+        raise ValueError(f"{name}: neither a run folder nor a file nor a name; {error}") from error
 
 
 def training_batches(config: SpeechConfig, data: Corpus) -> Iterator[Any]:

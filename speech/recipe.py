@@ -11,11 +11,12 @@ step from waveforms, masked by SpecAugment, and only then differentiated and sta
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
+import tyro
 
 from ..core import gossip
 from ..core.topology import Topology, complete, ring
@@ -112,6 +113,9 @@ class SpeechConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     learners: LearnersConfig = field(default_factory=LearnersConfig)
+    start_from: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Where parameters come from: `prompts` (the model that ships), a finished run's folder or a
+    packed recognizer of the same sizes and vocabulary; by default they are drawn from the seed."""
     seed: int = 0
     """Seed of the parameters, the data order and every random draw."""
     log_every: int = 20

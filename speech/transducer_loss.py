@@ -134,7 +134,8 @@ def joint_arc_log_probs(
         labels: ``[batch, U]`` integers.
         blank_id: index of the blank.
         frames_per_tile: frames whose logits exist together; the default takes as many as keep a
-            tile within 512 nodes, at least one, which suits the caches of a CPU. A GPU wants more.
+            tile within 2048 nodes and 2**19 logits, at least one, which suits the caches of a CPU.
+            A GPU wants more.
 
     Returns:
         Log-probabilities of the arcs, each ``[batch, T, U + 1]``.
@@ -144,7 +145,9 @@ def joint_arc_log_probs(
     """
     batch, num_frames, size = encoded.shape
     if frames_per_tile is None:
-        frames_per_tile = max(1, 512 // (batch * predicted.shape[1]))
+        frame = jax.eval_shape(joiner, encoded[:, :1, None], predicted[:, None])
+        nodes_per_tile = min(2048, 2**19 // frame.shape[-1])
+        frames_per_tile = max(1, nodes_per_tile // (batch * predicted.shape[1]))
     if frames_per_tile < 1:
         raise ValueError(f"`frames_per_tile` must be at least 1, got {frames_per_tile}.")
     num_tiles = -(-num_frames // frames_per_tile)

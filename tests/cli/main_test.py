@@ -1,10 +1,12 @@
 import json
 
+import chex
 import numpy as np
 import pytest
 import soundfile
 
 from gossamer.cli.main import COMMANDS, main
+from gossamer.speech import recognizer
 
 TINY = {
     "--optimizer.steps": "4",
@@ -80,6 +82,21 @@ def test_train_evaluate_transcribe(manifest, tmp_path, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["audio"] for line in lines] == ["0.wav", "8.wav"]
 
+    further = [*words, "--from", "run"]  # parameters of the run, the next run's own schedule
+    further[further.index("run")] = "further"
+    further[further.index("--optimizer.steps") + 1] = "1"
+    assert main([*further, "--optimizer.peak-learning-rate", "1e-12"]) == 0
+    before, after = (
+        recognizer.load(tmp_path / run / "recognizer.safetensors").params
+        for run in ("run", "further")
+    )
+    chex.assert_trees_all_close(after, before, rtol=2e-3, atol=1e-6)  # half precision
+    resized = [word if word != "8" else "12" for word in further]
+    resized[resized.index("further")] = "resized"
+    assert main(resized) == 2
+    assert "parameters of other shapes" in capsys.readouterr().err
+    assert not (tmp_path / "resized").exists()
+
     other = [word if word != "3" else "4" for word in words]
     assert main(other) == 2
     assert "seed" in capsys.readouterr().err
@@ -99,6 +116,7 @@ def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, ca
         "broken.tsv": ["train", "speech", "demo", "--run", "r", "--data.corpus", str(broken)],
         "absent.tsv": ["train", "speech", "demo", "--run", "r", "--data.corpus", "absent.tsv"],
         "norun": ["evaluate", "norun"],
+        "nowhere": ["train", "speech", "demo", "--run", "r", "--from", "nowhere"],
     }
     for name, words in calls.items():
         assert main(words) == 2, name
