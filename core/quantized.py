@@ -1,0 +1,191 @@
+"""A tensor as integer codes and scales, and the products that are exact in the codes.
+
+    x_hat = codes * scale,      x_hat . w_hat = (codes_x . codes_w) * (scale_x scale_w)
+
+`matmul` always computes the right-hand side: sums of integers do not round, so that training,
+evaluation and integer deployment agree bit for bit on one back end. Where only one operand is
+quantized, it is turned back into numbers first. Each product carries a named scope with the name
+of its weight and the bits of both operands, which `audit` reads from the traced program.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from .integers import integer_matmul
+
+MARK = "quantized"  # head of the scope names, see `audit`
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["codes", "scale"],
+    meta_fields=["bits", "max_abs_code"],
+)
+@dataclass(frozen=True)
+class Quantized:
+    """A tensor as codes and scales, x_hat = codes * scale.
+
+    The scale has one of these shapes: [] for one scale; [..., 1, n] for a weight [..., in, out]
+    whose scale is constant along `in` (n is 1 or `out`), or an activation [..., rows, in] (n is
+    1); [..., groups, n] for one scale for each of equal groups along `in`; [groups] for an
+    activation [..., in] with equal groups.
+    """
+
+    codes: jax.Array
+    """Whole numbers: floating-point in training, int8 when deployed."""
+    scale: jax.Array
+    """float32"""
+    bits: int = 8
+    """Width of a code in memory."""
+    max_abs_code: int = 128
+    """Bound of the magnitudes of the codes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return self.codes.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the tensor."""
+        return self.codes.ndim
+
+    def masked(self, keep: jax.Array, probability: float) -> "Quantized":
+        """Dropout without leaving the integers: codes become zero, the scale grows.
+
+        Args:
+            keep: boolean, broadcastable to the codes.
+            probability: of keeping, by which the scale is divided.
+        """
+        codes = jnp.where(keep, self.codes, jnp.zeros([], self.codes.dtype))
+        return self.replace(codes, self.scale / probability)
+
+    def replace(self, codes: jax.Array, scale: jax.Array | None = None) -> "Quantized":
+        """The same kind of tensor with other codes and, where given, another scale."""
+        return Quantized(
+            codes, self.scale if scale is None else scale, self.bits, self.max_abs_code
+        )
+
+
+Tensor = jax.Array | Quantized
+
+
+def dequantize(tensor: Tensor) -> jax.Array:
+    """The numbers codes * scale, in the dtype of the scale; an array is returned as it is."""
+    if not isinstance(tensor, Quantized):
+        return tensor
+    codes, scale = tensor.codes.astype(tensor.scale.dtype), tensor.scale
+    if scale.ndim == 0:
+        return codes * scale
+    if scale.ndim == 1:  # groups along the last axis of an activation
+        wide = jnp.repeat(scale, codes.shape[-1] // len(scale))
+        return codes * wide.reshape((1,) * (codes.ndim - 1) + (-1,))
+    groups = scale.shape[-2]
+    if groups not in (1, codes.shape[-2]):
+        scale = jnp.repeat(scale, codes.shape[-2] // groups, axis=-2)
+    return codes * _per_output(scale, codes.ndim)
+
+
+def map_codes(function: Callable[[jax.Array], jax.Array], tensor: Tensor) -> Tensor:
+    """Moves elements: applies a function, such as a transposition, to the codes or the numbers."""
+    if not isinstance(tensor, Quantized):
+        return function(tensor)
+    return tensor.replace(function(tensor.codes))
+
+
+def select(tensor: Tensor, index: int) -> Tensor:
+    """One matrix of a stack ``[number, ...]``."""
+    if not isinstance(tensor, Quantized):
+        return tensor[index]
+    scale = tensor.scale if tensor.scale.ndim < tensor.ndim else tensor.scale[index]
+    return tensor.replace(tensor.codes[index], scale)
+
+
+def take(weight: Tensor, indices: jax.Array, *, name: str = "") -> Tensor:
+    """Rows of an embedding.
+
+    Args:
+        weight: [number, size]; if quantized, with one scale for all rows.
+        indices: [...] integers.
+        name: of the weight, for the audit.
+
+    Returns:
+        [..., size], quantized if `weight` is.
+
+    Raises:
+        ValueError: if rows have scales of their own.
+    """
+    if not isinstance(weight, Quantized):
+        return weight[indices]
+    if weight.scale.size != 1:
+        raise ValueError(
+            f"`weight` must have one scale for all rows, got scales {weight.scale.shape}; "
+            "quantize embeddings with blocks of kind tensor or matrix."
+        )
+    with jax.named_scope(_scope(name, weight.bits, 0)):
+        return weight.replace(weight.codes[indices], weight.scale.reshape(()))
+
+
+def matmul(x: Tensor, weight: Tensor, *, name: str = "") -> jax.Array:
+    """The product x . weight, in integers where both are quantized.
+
+    Args:
+        x: [..., in]; leading axes as for ``jnp.matmul``.
+        weight: [..., in, out].
+        name: of the weight, for the audit.
+
+    Returns:
+        [..., out] in float32 (or the dtype of two plain arrays).
+
+    Raises:
+        ValueError: if the sums could exceed what float32 holds exactly.
+    """
+    bits_x, bits_w = (t.bits if isinstance(t, Quantized) else 32 for t in (x, weight))
+    with jax.named_scope(_scope(name, bits_w, bits_x)):
+        if not (isinstance(x, Quantized) and isinstance(weight, Quantized)):
+            return jnp.matmul(dequantize(x), dequantize(weight))
+        groups = max(_groups(x.scale, along=0), _groups(weight.scale, along=-2))
+        product = functools.partial(
+            integer_matmul, max_abs_x=x.max_abs_code, max_abs_w=weight.max_abs_code
+        )
+        if groups == 1:
+            sums = product(x.codes, weight.codes)
+            return sums * (_per_output(x.scale, sums.ndim) * _per_output(weight.scale, sums.ndim))
+        return _grouped(x, weight, groups, product)
+
+
+def _grouped(x: Quantized, weight: Quantized, groups: int, product) -> jax.Array:
+    """Sum over groups of the inputs, each an exact product with scales of its own."""
+    if weight.ndim != 2:
+        raise ValueError(
+            f"`weight` must be one matrix where inputs come in groups, got shape {weight.shape}; "
+            "map over the others with jax.vmap."
+        )
+    *rows, inputs = x.shape
+    outputs = weight.shape[-1]
+    codes_x = jnp.moveaxis(x.codes.reshape(-1, groups, inputs // groups), 1, 0)
+    codes_w = weight.codes.reshape(groups, inputs // groups, outputs)
+    sums = product(codes_x, codes_w)  # [groups, rows, out]
+    scale_x = x.scale.reshape(-1, 1, 1)  # [1 or groups, 1, 1]
+    scale_w = weight.scale.reshape((-1, 1, weight.scale.shape[-1] if weight.scale.ndim else 1))
+    return jnp.sum(sums * (scale_x * scale_w), axis=0).reshape(*rows, outputs)
+
+
+def _groups(scale: jax.Array, *, along: int) -> int:
+    if along == 0:
+        return len(scale) if scale.ndim == 1 else 1
+    return scale.shape[-2] if scale.ndim >= 2 else 1
+
+
+def _per_output(scale: jax.Array, ndim: int) -> jax.Array:
+    """A scale as an array of `ndim` axes, broadcastable against [..., rows, out]."""
+    return scale.reshape((1,) * (ndim - scale.ndim) + scale.shape)
+
+
+def _scope(name: str, bits_w: int, bits_x: int) -> str:
+    # Slashes separate scopes in the name stack.
+    return f"{MARK}[{name.replace('/', '.')}|w{bits_w}|x{bits_x}]"

@@ -1,0 +1,429 @@
+"""Quantizers: from real numbers to a few integer codes and a scale, with gradients to train them.
+
+Every quantizer is uniform, has zero among its levels, and is defined by one canonical form,
+
+    q = clip(round(x / s), low, high),        x_hat = s q,
+
+with integer codes q and a scale s for each block of the tensor. They differ in where s comes from
+and in the gradient. Rounding counts as the identity when differentiating (the straight-through
+estimator), so that with u = x / s
+
+    dx_hat/dx = 1 for low <= u <= high, else 0       ("mask"), or 1 everywhere ("pass")
+    dx_hat/ds = q - u inside (or 0 without "residual"), q outside.
+
+    quantizer    clip or scale                                gradient to x   gradient to the clip
+    sawb         c1 sqrt(mean x^2) + c2 mean |x|, anew        mask            none
+    sawb_plus    the same                                     pass            none
+    max_abs      max |x|, anew                                pass            none
+    fixed        a constant                                   mask            none
+    calibrated   a parameter, set from data once              mask            none
+    pact         a parameter                                  mask            outside only
+    pact_plus    a parameter, or two (asymmetric)             mask            with residual
+    lsq          a parameter, the scale itself                mask            with residual, scaled
+
+Parameters of a quantizer are a small dictionary; an optimizer sees them like any others.
+
+References:
+    J. Choi et al., "Accurate and Efficient 2-bit Quantized Neural Networks", 2019 (SAWB, PACT).
+    S. Esser et al., "Learned Step Size Quantization", 2020, arXiv:1902.08153.
+    A. Fasoli et al., "4-bit Quantization of LSTM-based Speech Recognition Models", 2021,
+        arXiv:2108.12074.
+"""
+
+import abc
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+
+from . import calibration
+from .blocks import TENSOR, Blocks
+from .quantized import Quantized, dequantize
+
+Params = dict[str, jax.Array]  # a quantizer's parameters, of the shape of its blocks' scales
+
+# Zero-aligned SAWB, bits -> (c1, c2). 2 and 4 bits are published; 3, 5 and 6 are fitted here to
+# the optimal clips of normal, Laplace, uniform, logistic and triangular densities.
+SAWB_COEFFICIENTS = {
+    2: (2.6, -1.71),
+    3: (6.978, -6.337),
+    4: (12.035, -12.03),
+    5: (16.905, -17.653),
+    6: (18.976, -20.004),
+}
+
+
+@dataclass(frozen=True)
+class Quantizer(abc.ABC):
+    """A rule from arrays to codes. Immutable, hashable and made of plain values."""
+
+    bits: int = 4
+    """Width of a code, 2 to 8."""
+    blocks: Blocks = TENSOR
+    """Which parts of a tensor have a scale of their own."""
+
+    kind: ClassVar[str] = ""
+
+    def __post_init__(self):
+        if not 2 <= self.bits <= 8:
+            raise ValueError(f"`bits` must be 2 to 8, got {self.bits}; leave the tensor in float.")
+
+    @property
+    def levels(self) -> int:
+        """The largest code of a symmetric range, 2^(bits - 1) - 1."""
+        return 2 ** (self.bits - 1) - 1
+
+    @property
+    def max_abs_code(self) -> int:
+        """The largest magnitude of a code, which bounds exact sums of products."""
+        return self.levels
+
+    def init(self, x: jax.Array) -> Params:
+        """The parameters for a first tensor, or for a sample of an activation."""
+        del x
+        return {}
+
+    def codes(self, params: Params, x: jax.Array) -> Quantized:
+        """Quantizes; differentiable with respect to `params` and `x`.
+
+        Args:
+            params: what `init` gave, or what training made of it.
+            x: any floating-point array; its blocks must have the shape of `params`.
+
+        Returns:
+            Integer-valued codes of the shape and dtype of `x`, and scales, see `Quantized`.
+        """
+        blocked = self._split(x)
+        scale, low, high = self._range(params, blocked)
+        codes = _round_clip(
+            blocked, scale, low, high, self._passes(), self._residual() and not self._passes()
+        )
+        scale = self.blocks.expand(scale, x.shape)
+        codes = codes.reshape(x.shape).astype(x.dtype)
+        return Quantized(codes, scale, self.bits, self.max_abs_code)
+
+    def apply(self, params: Params, x: jax.Array) -> jax.Array:
+        """The quantized values s q, of the shape and dtype of `x`: fake quantization."""
+        return dequantize(self.codes(params, x)).astype(x.dtype)
+
+    @abc.abstractmethod
+    def _range(self, params: Params, blocked: jax.Array) -> tuple[jax.Array, Any, Any]:
+        """Scale, lowest and highest code of each block, broadcastable against `blocked`."""
+
+    def _passes(self) -> bool:
+        return False
+
+    def _residual(self) -> bool:
+        return True
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        # Moments, clips and quotients need more digits than bfloat16 has.
+        return self.blocks.split(x).astype(jnp.promote_types(x.dtype, jnp.float32))
+
+    def _axes(self, blocked: jax.Array):
+        return self.blocks.axes(blocked.ndim)
+
+    def _symmetric(self, clip: jax.Array):
+        # Not clip / levels: of a quotient by a constant, compilers make this product, or do not.
+        return _positive(clip * (1 / self.levels)), -self.levels, self.levels
+
+
+@dataclass(frozen=True)
+class Sawb(Quantizer):
+    """Statistics-aware weight binning: the clip from the first two absolute moments."""
+
+    straight_through: bool = False
+    """SAWB+: pass gradients to weights beyond the clip too."""
+
+    kind = "sawb"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.bits not in SAWB_COEFFICIENTS:
+            raise ValueError(
+                f"`bits` must be 2 to 6 for SAWB, got {self.bits}: its clip is a difference of "
+                "large numbers, and at 8 bits the error on uniform weights is hundreds of times "
+                "the least; use max_abs."
+            )
+
+    def _passes(self):
+        return self.straight_through
+
+    def _range(self, params, blocked):
+        del params
+        axes = self._axes(blocked)
+        x = jax.lax.stop_gradient(blocked)
+        c1, c2 = SAWB_COEFFICIENTS[self.bits]
+        root_mean_square = jnp.sqrt(jnp.mean(jnp.square(x), axis=axes, keepdims=True))
+        clip = c1 * root_mean_square + c2 * jnp.mean(jnp.abs(x), axis=axes, keepdims=True)
+        # On heavy tails the difference can leave the range of the data, at either end.
+        top = calibration.max_clip(x, axes)
+        return self._symmetric(jnp.where((clip <= 0) | (clip > top), top, clip))
+
+
+@dataclass(frozen=True)
+class MaxAbs(Quantizer):
+    """The clip is the largest magnitude, so that nothing saturates."""
+
+    kind = "max_abs"
+
+    def _passes(self):
+        return True
+
+    def _range(self, params, blocked):
+        del params
+        return self._symmetric(
+            calibration.max_clip(jax.lax.stop_gradient(blocked), self._axes(blocked))
+        )
+
+
+@dataclass(frozen=True)
+class Fixed(Quantizer):
+    """A constant clip, for what is bounded by construction, such as a hidden state."""
+
+    clip: float = 1.0
+
+    kind = "fixed"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.clip > 0:
+            raise ValueError(f"`clip` must be positive, got {self.clip}.")
+
+    def _range(self, params, blocked):
+        del params
+        return self._symmetric(jnp.asarray(self.clip, blocked.dtype))
+
+
+@dataclass(frozen=True)
+class Clipped(Quantizer):
+    """The clip is a parameter: learned (PACT, PACT+), or set once from data."""
+
+    clip: float | None = None
+    """The first clip; None takes it from data by `method`."""
+    method: Literal["max", "percentile", "mse"] = "percentile"
+    """How `init` takes the clip from data, see `calibration`."""
+    gradient: Literal["outside", "residual", "none"] = "residual"
+    """What moves the clip: saturated values (PACT), rounding errors too (PACT+), or nothing."""
+
+    kind = "clipped"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"`clip` must be positive or None, got {self.clip}.")
+        if self.method not in ("max", "percentile", "mse"):
+            raise ValueError(f"`method` must be max, percentile or mse, got {self.method!r}.")
+
+    def init(self, x):
+        """See `Quantizer.init`."""
+        blocked = self._split(x)
+        axes = self._axes(blocked)
+        if self.clip is not None:
+            shape = jnp.max(blocked, axis=axes, keepdims=True).shape
+            clip = jnp.full(shape, self.clip, blocked.dtype)
+        elif self.method == "mse":
+            clip = calibration.mse_clip(blocked, axes, bits=self.bits)
+        elif self.method == "percentile":
+            clip = calibration.percentile_clip(blocked, axes)
+        else:
+            clip = calibration.max_clip(blocked, axes)
+        return {"clip": self.blocks.squeeze(clip)}
+
+    def _residual(self):
+        return self.gradient == "residual"
+
+    def _range(self, params, blocked):
+        clip = self.blocks.unsqueeze(params["clip"], blocked.ndim)
+        return self._symmetric(clip if self.gradient != "none" else jax.lax.stop_gradient(clip))
+
+
+@dataclass(frozen=True)
+class AsymmetricClipped(Quantizer):
+    """Two learned clips, low <= 0 <= high, with zero among the levels.
+
+    s = (high - low) / (2^bits - 1); codes run from round(low / s) upward.
+    """
+
+    residual: bool = True
+    """Rounding errors move the clips too (PACT+); otherwise saturated values only (PACT)."""
+
+    kind = "asymmetric"
+
+    @property
+    def max_abs_code(self):
+        """See `Quantizer.max_abs_code`: all levels may lie on one side of zero."""
+        return 2**self.bits - 1
+
+    def init(self, x):
+        """See `Quantizer.init`: percentiles at both ends."""
+        blocked = self._split(x)
+        low, high = calibration.percentile_range(blocked, self._axes(blocked))
+        return {"clip_low": self.blocks.squeeze(low), "clip_high": self.blocks.squeeze(high)}
+
+    def _residual(self):
+        return self.residual
+
+    def _range(self, params, blocked):
+        number = 2**self.bits - 1
+        low = jnp.minimum(self.blocks.unsqueeze(params["clip_low"], blocked.ndim), 0)
+        high = jnp.maximum(self.blocks.unsqueeze(params["clip_high"], blocked.ndim), 0)
+        scale = _positive((high - low) * (1 / number))
+        lowest = _round(low * (1 / scale))
+        return scale, lowest, lowest + number
+
+
+@dataclass(frozen=True)
+class LearnedStepSize(Quantizer):
+    """The scale is the parameter; its gradient is divided by sqrt(values * highest code)."""
+
+    kind = "lsq"
+
+    @property
+    def max_abs_code(self):
+        """See `Quantizer.max_abs_code`: two's complement has one code more below zero."""
+        return self.levels + 1
+
+    def init(self, x):
+        """See `Quantizer.init`: 2 mean |x| / sqrt(highest code)."""
+        blocked = self._split(x)
+        mean = jnp.mean(jnp.abs(blocked), axis=self._axes(blocked), keepdims=True)
+        return {"step_size": self.blocks.squeeze(2 * mean / math.sqrt(self.levels))}
+
+    def _range(self, params, blocked):
+        scale = self.blocks.unsqueeze(params["step_size"], blocked.ndim)
+        per_block = blocked.size / max(scale.size, 1)
+        factor = 1 / math.sqrt(per_block * self.levels)
+        return _positive(_scale_gradient(scale, factor)), -self.levels - 1, self.levels
+
+
+DYNAMIC = (Sawb, MaxAbs)  # their scale depends on the tensor at hand
+
+
+def sawb(bits: int = 4, blocks: Blocks = TENSOR) -> Sawb:
+    """Statistics-aware weight binning; gradients stop at the clip. 2 to 6 bits."""
+    return Sawb(bits, blocks)
+
+
+def sawb_plus(bits: int = 4, blocks: Blocks = TENSOR) -> Sawb:
+    """SAWB with straight-through gradients, the choice for 4-bit LSTM weights."""
+    return Sawb(bits, blocks, straight_through=True)
+
+
+def max_abs(bits: int = 8, blocks: Blocks = TENSOR) -> MaxAbs:
+    """The clip is max |x| of the tensor at hand: safe at 8 bits, poor at 4."""
+    return MaxAbs(bits, blocks)
+
+
+def fixed(bits: int = 4, clip: float = 1.0) -> Fixed:
+    """A constant symmetric clip."""
+    return Fixed(bits, clip=clip)
+
+
+def calibrated(
+    bits: int = 4,
+    blocks: Blocks = TENSOR,
+    *,
+    method: Literal["max", "percentile", "mse"] = "percentile",
+) -> Clipped:
+    """A clip that `init` takes from data and training leaves alone."""
+    return Clipped(bits, blocks, method=method, gradient="none")
+
+
+def pact(bits: int = 4, blocks: Blocks = TENSOR, *, clip: float | None = None) -> Clipped:
+    """A symmetric learned clip, moved by saturated values only."""
+    return Clipped(bits, blocks, clip, gradient="outside")
+
+
+def pact_plus(
+    bits: int = 4, blocks: Blocks = TENSOR, *, symmetric: bool = False, clip: float | None = None
+) -> Clipped | AsymmetricClipped:
+    """Learned clips, moved by rounding errors too; asymmetric with zero aligned by default.
+
+    Args:
+        bits: width of the codes.
+        blocks: parts with clips of their own.
+        symmetric: one clip a for [-a, a] instead of two.
+        clip: the first symmetric clip; from data by default.
+
+    Raises:
+        ValueError: if `clip` is given for asymmetric clips, which `init` takes from data.
+    """
+    if symmetric:
+        return Clipped(bits, blocks, clip)
+    if clip is not None:
+        raise ValueError("`clip` is for symmetric=True; asymmetric clips are taken from data.")
+    return AsymmetricClipped(bits, blocks)
+
+
+def lsq(bits: int = 4, blocks: Blocks = TENSOR) -> LearnedStepSize:
+    """Learned step size quantization over the full two's-complement range."""
+    return LearnedStepSize(bits, blocks)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+def _round_clip(x, scale, low, high, passes: bool, residual: bool):
+    """clip(round(x / scale), low, high), with straight-through derivatives; see the module."""
+    del passes, residual
+    return jnp.clip(jnp.round(_quotient(x, scale)), low, high)
+
+
+@_round_clip.defjvp
+def _round_clip_jvp(passes, residual, primals, tangents):
+    x, scale, low, high = primals
+    dx, dscale, dlow, dhigh = map(_dense, tangents)
+    u = _quotient(x, scale)
+    codes = jnp.clip(jnp.round(u), low, high)
+    kept = _quotient(dx, scale)
+    kept = kept if passes else jnp.where((u >= low) & (u <= high), kept, 0)
+    inside = (u > low) & (u < high)
+    # x_hat = s q: a derivative -u / s of q leaves q - u for x_hat, one of -q / s leaves nothing.
+    by_scale = jnp.where(inside, -(u if residual else codes) / scale, 0) * dscale
+    by_ends = jnp.where(u >= high, dhigh, jnp.where(u <= low, dlow, 0))
+    if passes:
+        return codes, kept
+    return codes, kept + by_scale + by_ends
+
+
+@jax.custom_jvp
+def _round(x):
+    return jnp.round(x)
+
+
+@_round.defjvp
+def _round_jvp(primals, tangents):
+    return jnp.round(primals[0]), tangents[0]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _scale_gradient(x, factor: float):
+    """The identity, with gradients multiplied by `factor`."""
+    del factor
+    return x
+
+
+@_scale_gradient.defjvp
+def _scale_gradient_jvp(factor, primals, tangents):
+    return primals[0], factor * tangents[0]
+
+
+def _dense(tangent):
+    """Integer bounds have no tangent; zero, of any dtype, stands in for it."""
+    return 0.0 if tangent.dtype == jax.dtypes.float0 else tangent
+
+
+def _quotient(x, scale):
+    """The ratio x / scale, rounded as x * (1 / scale).
+
+    XLA makes this product of a quotient by a broadcast scale, but not always (jax 0.10.2); then
+    values halfway between two codes would be rounded one way here and another way there.
+    """
+    return x * (1 / scale)
+
+
+def _positive(scale):
+    """The scale, but of a block of zeros one whose square neither underflows nor overflows."""
+    return jnp.maximum(scale, 2.0**-60)

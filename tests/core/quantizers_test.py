@@ -1,0 +1,499 @@
+"""Quantizers against block-by-block numpy, published gradients, finite differences, best clips."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gossamer.core import blocks, calibration, quantizers
+from gossamer.core.quantized import dequantize
+
+SHAPE = (2, 12, 16)  # [matrices, in, out]
+KINDS = {  # blocks, shape of one value for each, and of scales
+    "tensor": (blocks.TENSOR, (), ()),
+    "matrix": (blocks.MATRIX, (2,), (2, 1, 1)),
+    "gate": (blocks.gates(4), (2, 4), (2, 1, 16)),
+    "channel": (blocks.CHANNEL, (2, 16), (2, 1, 16)),
+    "group": (blocks.groups(3), (2, 4, 16), (2, 4, 16)),
+}
+BLOCKS = {kind: row[0] for kind, row in KINDS.items()}
+
+FACTORIES = {
+    "sawb": quantizers.sawb,
+    "sawb_plus": quantizers.sawb_plus,
+    "max_abs": quantizers.max_abs,
+    "fixed": partial(quantizers.Fixed, clip=1.3),
+    "calibrated": quantizers.calibrated,
+    "pact": quantizers.pact,
+    "pact_plus_symmetric": partial(quantizers.pact_plus, symmetric=True),
+    "pact_plus": quantizers.pact_plus,
+    "lsq": quantizers.lsq,
+}
+CONSTANT_SCALE = ("fixed", "calibrated", "pact", "pact_plus_symmetric", "pact_plus", "lsq")
+PASSING = ("sawb_plus", "max_abs")
+CLASSES = ("sawb", "max_abs", "fixed", "calibrated", "pact_plus", "lsq")  # one of each
+
+
+def weights(seed=0):
+    """Matrices of different spread, their values not centered."""
+    generator = np.random.default_rng(seed)
+    deviations = generator.uniform(0.3, 2.0, (2, 1, 1))
+    return (deviations * (generator.standard_normal(SHAPE) + 0.2)).astype(np.float32)
+
+
+def block_slices(kind):
+    """Where each block of a tensor of SHAPE lies, one after the other."""
+    matrices, gates, outputs = range(2), range(4), range(16)
+    return {
+        "tensor": [np.s_[:]],
+        "matrix": [np.s_[m] for m in matrices],
+        "gate": [np.s_[m, :, 4 * g : 4 * g + 4] for m in matrices for g in gates],
+        "channel": [np.s_[m, :, o] for m in matrices for o in outputs],
+        "group": [
+            np.s_[m, i : i + 3, o] for m in matrices for i in range(0, 12, 3) for o in outputs
+        ],
+    }[kind]
+
+
+def spread(kind, values):
+    """One value a block, at each of its elements: [2, 12, 16]."""
+    wide = np.empty(SHAPE, np.asarray(values).dtype)
+    for where, value in zip(block_slices(kind), np.ravel(values), strict=True):
+        wide[where] = value
+    return wide
+
+
+def spread_scale(kind, scale):
+    """The same of scales in the documented shapes."""
+    if kind == "group" and scale.ndim:
+        scale = np.repeat(scale, 3, axis=-2)
+    return np.broadcast_to(scale, SHAPE)
+
+
+def clip_of_block(name, bits, block):
+    """The clip that the statistics of a block give."""
+    if name == "fixed":
+        return np.float32(1.3)
+    largest = np.abs(block).max()
+    if name == "max_abs":
+        return largest
+    published = {2: (2.6, -1.71), 4: (12.035, -12.03)}
+    c1, c2 = published.get(bits, quantizers.SAWB_COEFFICIENTS[bits])
+    clip = c1 * np.sqrt(np.mean(np.square(block))) + c2 * np.abs(block).mean()
+    return clip if 0 < clip <= largest else largest
+
+
+def reference_scale(name, bits, kind, params, x):
+    """The scale at each element."""
+    if name == "pact_plus":
+        low, high = (spread(kind, params[f"clip_{end}"]) for end in ("low", "high"))
+        return (high - low) / np.float32(2**bits - 1)
+    if name == "lsq":
+        return spread(kind, params["step_size"])
+    clips = params.get("clip")
+    if clips is None:
+        clips = [clip_of_block(name, bits, x[where]) for where in block_slices(kind)]
+    return spread(kind, clips) / np.float32(2 ** (bits - 1) - 1)
+
+
+def sums_error(name, bits, x):
+    """By how much scales may differ where sums are added in another order: not, without sums."""
+    if not name.startswith("sawb"):
+        return 0.0
+    # The clip is a difference of numbers below c1 max |x|, and keeps their rounding errors.
+    c1, _ = quantizers.SAWB_COEFFICIENTS[bits]
+    return 1e-6 * c1 * np.max(np.abs(x)) / (2 ** (bits - 1) - 1)
+
+
+def reference_ends(name, bits, kind, params, scale):
+    """The lowest and the highest code at each element."""
+    levels = 2 ** (bits - 1) - 1
+    if name == "pact_plus":
+        lowest = np.round(spread(kind, params["clip_low"]) * (1 / scale))
+        return lowest, lowest + 2**bits - 1
+    return -levels - (name == "lsq"), levels
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+@pytest.mark.parametrize("name", FACTORIES)
+def test_forward_is_that_of_a_loop_over_blocks(name, kind):
+    x = weights()
+    for bits in range(2, 7 if name.startswith("sawb") else 9):
+        quantizer = FACTORIES[name](bits, BLOCKS[kind])
+        params = quantizer.init(jnp.asarray(x))
+        quantized = quantizer.codes(params, jnp.asarray(x))
+        params = {key: np.asarray(value) for key, value in params.items()}
+
+        _, per_block, scale_shape = KINDS[kind]
+        assert {p.shape for p in params.values()} <= {per_block}
+        assert quantized.scale.shape == (() if name == "fixed" else scale_shape)
+        scale = spread_scale(kind, np.asarray(quantized.scale))
+        expected = reference_scale(name, bits, kind, params, x)
+        atol = sums_error(name, bits, x)
+        np.testing.assert_allclose(scale, expected, rtol=1e-6, atol=atol)
+
+        # A scale that differs in its last digit would move values halfway between two codes.
+        low, high = reference_ends(name, bits, kind, params, scale)
+        codes = np.clip(np.round(x * (1 / scale)), low, high)
+        np.testing.assert_array_equal(quantized.codes, codes)
+        np.testing.assert_array_equal(dequantize(quantized), codes * scale)
+        assert (quantized.bits, quantized.max_abs_code) == (bits, quantizer.max_abs_code)
+        if kind == "tensor" and name not in ("fixed", "lsq"):  # whose ranges may be wider
+            assert len(np.unique(codes)) > 2 ** (bits - 2)
+
+
+least_error_clip = partial(calibration.mse_clip, bits=4)
+FIRST_PARAMETERS = (
+    (partial(quantizers.pact, clip=1.5), "clip", lambda v: 1.5),
+    (quantizers.pact, "clip", lambda v: np.percentile(np.abs(v), 99.9)),
+    (partial(quantizers.calibrated, method="max"), "clip", lambda v: np.abs(v).max()),
+    (partial(quantizers.calibrated, method="mse"), "clip", least_error_clip),
+    (quantizers.pact_plus, "clip_low", lambda v: min(np.percentile(v, 0.1), 0.0)),
+    (quantizers.pact_plus, "clip_high", lambda v: max(np.percentile(v, 99.9), 0.0)),
+    (quantizers.lsq, "step_size", lambda v: 2 * np.abs(v).mean() / np.sqrt(7)),
+)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "gate"])
+@pytest.mark.parametrize(("factory", "key", "of_block"), FIRST_PARAMETERS)
+def test_first_parameters(factory, key, of_block, kind):
+    x = weights()
+    found = factory(4, BLOCKS[kind]).init(jnp.asarray(x))[key]
+    expected = [of_block(x[where]) for where in block_slices(kind)]
+    # The rank of a percentile, up to 384 in float32, is off by up to 384 * 2^-23 or 5e-5 of the
+    # distance of two neighbors, which is less than a tenth of them.
+    np.testing.assert_allclose(np.ravel(found), expected, rtol=5e-6)
+
+
+def partials(quantizer, params, x):
+    """Derivatives of each quantized value by each parameter and by its own x."""
+    return jax.jit(jax.vmap(jax.grad(quantizer.apply, (0, 1)), in_axes=(None, 0)))(params, x)
+
+
+# Zero, ties, values between, both ends, and values beyond them by less and by more than half a
+# step, for the clip 7/8, whose 4-bit step 1/8 is a power of two.
+CLIP, STEP = np.float32(0.875), np.float32(0.125)
+MAGNITUDES = np.array([0.01, 0.1875, 0.2, 0.3125, 0.33, 0.86, 0.875, 0.9, 3.0], np.float32)
+POINTS = np.r_[-MAGNITUDES, np.float32(0.0), MAGNITUDES]
+INSIDE = np.abs(POINTS) <= CLIP
+BEYOND = np.where(POINTS >= CLIP, 1.0, np.where(POINTS <= -CLIP, -1.0, 0.0))
+
+
+def test_gradients_of_pact():
+    by_params, by_x = partials(quantizers.pact(4), {"clip": CLIP}, POINTS)
+    np.testing.assert_allclose(by_x, INSIDE.astype(float), rtol=1e-6)
+    np.testing.assert_allclose(by_params["clip"], BEYOND, rtol=1e-6)
+    assert np.all(by_params["clip"][POINTS <= -CLIP] == -1.0)  # a sign that others have wrong
+
+
+def test_gradients_of_pact_plus_symmetric():
+    by_params, by_x = partials(FACTORIES["pact_plus_symmetric"](4), {"clip": CLIP}, POINTS)
+    n = 2**4 - 2
+    z = (POINTS + CLIP) / (2 * CLIP / n)
+    expected = np.where(BEYOND != 0.0, BEYOND, 2 * (np.round(z) - z) / n)
+    # Half to even: a tie of z is rounded to the other side than that of z - 7, the code.
+    expected = np.where(np.abs(z % 1.0 - 0.5) < 1e-6, -expected, expected)
+    np.testing.assert_allclose(by_x, INSIDE.astype(float), rtol=1e-6)
+    # z is of size 14 and has an error of half a unit of 2^-20; the residual keeps it.
+    np.testing.assert_allclose(by_params["clip"], expected, rtol=1e-6, atol=2.0**-20 / 7)
+    assert np.all(by_params["clip"][POINTS <= -CLIP] == -1.0)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("zero_point", [-5.0, -5.3, 0.0])
+def test_gradients_of_asymmetric_clips(zero_point, residual):
+    n = 15
+    quantizer = quantizers.AsymmetricClipped(4, residual=residual)
+    params = {"clip_low": zero_point * STEP, "clip_high": (zero_point + n) * STEP}
+    x = np.array([-3.0, -0.71, -0.6, -0.33, -0.01, 0.02, 0.3, 1.0, 1.15, 1.9, 7.0], np.float32)
+    by_params, by_x = partials(quantizer, jax.tree.map(jnp.float32, params), x)
+    # The range begins at the code of the zero point, rounded straight-through.
+    by_zero_point = (np.round(zero_point) - zero_point) / n
+    below = x <= np.round(zero_point) * STEP
+    above = x >= (np.round(zero_point) + n) * STEP
+    d = (x / STEP - np.round(x / STEP)) / n if residual else np.zeros_like(x)
+    by_low = np.where(below, 1.0 - by_zero_point, np.where(above, -by_zero_point, d))
+    by_high = np.where(above, 1.0 + by_zero_point, np.where(below, by_zero_point, -d))
+    np.testing.assert_allclose(by_x, np.where(below | above, 0.0, 1.0), rtol=1e-6)
+    # u, of size 16, has an error of a unit of 2^-19, and the residual u - round(u) keeps it.
+    tolerance = {"rtol": 1e-6, "atol": 2.0**-19 / n}
+    # At zero the minimum of the lower clip and zero has two branches, each with half a say.
+    share = 0.5 if zero_point == 0.0 else 1.0
+    np.testing.assert_allclose(by_params["clip_low"], share * by_low, **tolerance)
+    np.testing.assert_allclose(by_params["clip_high"], by_high, **tolerance)
+
+
+def test_gradients_of_learned_step_size():
+    by_params, by_x = partials(quantizers.lsq(4), {"step_size": STEP}, POINTS)
+    v = POINTS / STEP
+    expected = np.where(v <= -8, -8.0, np.where(v >= 7, 7.0, np.round(v) - v))
+    np.testing.assert_allclose(by_x, ((v >= -8) & (v <= 7)).astype(float), rtol=1e-6)
+    # N = 1 here; v is of size 8 and has an error of half a unit of 2^-20.
+    found = by_params["step_size"] * np.sqrt(7)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2.0**-20)
+
+
+@pytest.mark.parametrize("name", ["sawb", "sawb_plus", "max_abs", "fixed", "calibrated"])
+def test_gradients_without_a_learned_clip(name):
+    quantizer, x = FACTORIES[name](4), weights()
+    params = quantizer.init(jnp.asarray(x) / 2)  # a calibrated clip that cuts some off
+    clip = 7 * quantizer.codes(params, jnp.asarray(x)).scale
+    passes = name in PASSING
+    expected = np.where(passes | (np.abs(x) <= clip), 1.0, 0.0)
+    assert np.all(expected) == passes
+    cotangent = weights(1)
+    by_params, by_x = jax.vjp(quantizer.apply, params, jnp.asarray(x))[1](cotangent)
+    np.testing.assert_allclose(by_x, cotangent * expected, rtol=1e-6)
+    assert all(not np.any(value) for value in by_params.values())
+
+
+def surrogate(name, kind, params, x, frozen):
+    """x_hat with rounding errors held at a point, in double precision; piecewise linear.
+
+    Beyond the ends there is no rounding error. (Held at round(u) - u there, values less than half
+    a step beyond an end would sit exactly on the corner of the clip.)
+    """
+    if name == "pact_plus":
+        low = np.minimum(spread(kind, params["clip_low"]), 0)
+        high = np.maximum(spread(kind, params["clip_high"]), 0)
+        scale = (high - low) / 15
+        lowest = low / scale + frozen.setdefault("zero", np.round(low / scale) - low / scale)
+        highest = lowest + 15
+    else:
+        scale = frozen.get("scale")
+        if scale is None:
+            key, levels = ("step_size", 1) if name == "lsq" else ("clip", 7)
+            scale = spread(kind, params[key]) / levels
+        lowest, highest = -7 - (name == "lsq"), 7
+    clipped = np.clip(x / scale, lowest, highest)
+    error = frozen.setdefault("codes", np.round(clipped) - clipped)
+    if name == "pact":  # holds the error of the value, not of the code
+        return scale * clipped + frozen.setdefault("values", scale * error)
+    return scale * (clipped + error)
+
+
+@pytest.mark.parametrize("name", [name for name in FACTORIES if name not in PASSING])
+def test_gradients_are_differences_of_the_straight_through_surrogate(name, float64):
+    kind, x = "gate", weights().astype(np.float64)
+    quantizer = FACTORIES[name](4, BLOCKS[kind])
+    # Clips of half the data, so that a good part of it saturates.
+    params = {key: 0.5 * np.asarray(p) for key, p in quantizer.init(jnp.asarray(x)).items()}
+    generator = np.random.default_rng(1)
+    along_x = generator.standard_normal(SHAPE)
+    along = {key: generator.standard_normal(KINDS[kind][1]) for key in params}
+    push = jax.jit(partial(jax.jvp, quantizer.apply))
+    values, found = push((params, x), (along, along_x))
+
+    frozen = {}
+    if name in ("sawb", "fixed", "calibrated"):
+        frozen["scale"] = spread_scale(kind, np.asarray(quantizer.codes(params, x).scale))
+    if name == "lsq":  # its gradient is scaled on purpose
+        along["step_size"] /= np.sqrt(x[block_slices(kind)[0]].size * 7)
+    center = surrogate(name, kind, params, x, frozen)
+    np.testing.assert_allclose(values, center, rtol=1e-10, atol=1e-15)
+
+    def moved(h):
+        there = {key: params[key] + h * along[key] for key in params}
+        return surrogate(name, kind, there, x + h * along_x, frozen)
+
+    h = 1e-6
+    ahead, behind = (moved(h) - center) / h, (center - moved(-h)) / h
+    smooth = np.abs(ahead - behind) < 1e-3  # Not so where SAWB's clip is the value itself.
+    assert smooth.mean() > 0.99
+    expected = (ahead + behind) / 2
+    # Values of size 1 and their errors of 2^-53, through a quotient and back, divided by h.
+    np.testing.assert_allclose(found[smooth], expected[smooth], rtol=1e-10, atol=1e-9)
+
+
+def squared_error(x, x_hat):
+    return np.mean(np.square(x - x_hat), dtype=np.float64)
+
+
+# Of numpy's generators; "uniform" lies on one side of zero, which is the same for symmetric codes.
+@pytest.mark.parametrize("density", ["standard_normal", "laplace", "uniform", "logistic"])
+def test_sawb_at_four_bits_is_close_to_the_best_clip(density):
+    x = getattr(np.random.default_rng(0), density)(size=100_000).astype(np.float32)
+    found = squared_error(x, quantizers.sawb(4).apply({}, jnp.asarray(x)))
+    # The optimal clips are above a tenth of the largest value; these are 1.6% apart.
+    scales = np.abs(x).max() / 7 * np.geomspace(0.1, 1.0, 150, dtype=np.float32)
+    least = min(squared_error(x, s * np.clip(np.round(x / s), -7, 7)) for s in scales)
+    assert found <= 1.05 * least
+    if density == "standard_normal":
+        assert found == pytest.approx(1.29e-2, rel=0.02)  # published coefficients, variance 1
+        # The 2.9 times of 400,000 values, a bit less of fewer, whose largest is smaller.
+        assert squared_error(x, quantizers.max_abs(4).apply({}, jnp.asarray(x))) > 2.0 * found
+
+
+@pytest.mark.parametrize("factory", [quantizers.sawb, quantizers.sawb_plus])
+@pytest.mark.parametrize("bits", [7, 8])
+def test_sawb_is_refused_where_its_clip_is_bad(bits, factory):
+    message = f"`bits` must be 2 to 6 for SAWB, got {bits}: its clip .* error .* use max_abs"
+    with pytest.raises(ValueError, match=message):
+        factory(bits)
+
+
+@pytest.mark.parametrize("bits", range(2, 7))
+def test_sawb_stays_in_the_range_of_any_data(bits):
+    quantizer = quantizers.sawb(bits, BLOCKS["matrix"])
+    generator = np.random.default_rng(0)
+    heavy = generator.standard_t(1.5, (40, 50, 20)).astype(np.float32)
+    few = generator.standard_t(1.5, (200, 2, 2)).astype(np.float32)
+    few[0] = [[0.0, -2.0], [0.0, 0.0]]  # c1 s2 alone is more than the largest from 3 bits on
+    few[1] = 0.5  # all alike: negative at 5 and 6 bits, whose c1 + c2 is
+    c1, c2 = quantizers.SAWB_COEFFICIENTS[bits]
+    levels = 2 ** (bits - 1) - 1
+    for x in (heavy, few):
+        clips = levels * np.ravel(quantizer.codes({}, jnp.asarray(x)).scale)
+        tops = np.abs(x).max(axis=(1, 2))
+        assert np.all(clips > 0)
+        assert np.all(clips <= tops * (1 + 1e-6))
+        plain = c1 * np.sqrt(np.mean(x**2, (1, 2))) + c2 * np.mean(np.abs(x), (1, 2))
+        guarded = (plain <= 0) | (plain > tops)
+        np.testing.assert_allclose(clips[guarded], tops[guarded], rtol=1e-6)
+    assert guarded[0] == (bits > 2)
+    assert guarded[1] == (bits > 4)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_zeros_stay_zero_and_let_gradients_pass(name):
+    cotangent = 1e-6  # must not vanish in products with a tiny scale
+    quantizer = FACTORIES[name](4, BLOCKS["gate"])
+    x = weights()
+    x[0, :, 4:8] = 0.0
+    gradients = jax.jit(lambda *a: jax.vjp(quantizer.apply, *a)[1](jnp.full(SHAPE, cotangent)))
+    for zeros in (jnp.zeros(SHAPE), jnp.asarray(x)):
+        params = quantizer.init(zeros)
+        quantized = quantizer.codes(params, zeros)
+        assert np.all(np.asarray(quantized.scale) > 0)
+        np.testing.assert_array_equal(np.asarray(quantized.codes)[zeros == 0], 0.0)
+        by_params, by_x = gradients(params, zeros)
+        np.testing.assert_allclose(np.asarray(by_x)[zeros == 0], cotangent, rtol=1e-6)
+        assert all(np.all(np.isfinite(value)) for value in (by_x, *by_params.values()))
+
+
+@pytest.mark.parametrize("name", ["fixed", "calibrated", "pact_plus", "lsq"])
+def test_codes_do_not_depend_on_the_compiler(name):
+    quantizer = FACTORIES[name](5)
+    params = quantizer.init(jnp.asarray(weights()))
+    scale = np.asarray(quantizer.codes(params, jnp.asarray(POINTS)).scale)
+    largest = quantizer.max_abs_code
+    halfway = (np.arange(-largest, largest) + 0.5).astype(np.float32) * scale
+    neighbors = [np.nextafter(halfway, np.float32(end)) for end in (-np.inf, np.inf)]
+    x = jnp.asarray(np.concatenate([halfway, *neighbors]))
+    expected = quantizer.codes(params, x)
+    many = jax.tree.map(lambda p: jnp.broadcast_to(p, x.shape), params)
+    ways = {
+        "compiled": jax.jit(quantizer.codes)(params, x),
+        "of constants": jax.jit(lambda: quantizer.codes(params, x))(),
+        "in a gradient": jax.jit(lambda p, x: jax.vjp(quantizer.codes, p, x)[0])(params, x),
+        "one by one": jax.jit(jax.vmap(quantizer.codes))(many, x),
+    }
+    for way, found in ways.items():
+        np.testing.assert_array_equal(found.codes, expected.codes, err_msg=way)
+        assert np.all(found.scale == scale), way
+
+
+@pytest.mark.parametrize("kind", ["gate", "group"])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_battery(name, kind):
+    quantizer = FACTORIES[name](4, BLOCKS[kind])
+    assert dataclasses.replace(quantizer) == quantizer
+    assert hash(dataclasses.replace(quantizer)) == hash(quantizer)
+    assert dataclasses.replace(quantizer, bits=5) != quantizer
+
+    params = quantizer.init(jnp.asarray(weights()))
+    shapes = jax.eval_shape(quantizer.init, jax.ShapeDtypeStruct(SHAPE, jnp.float32))
+    assert shapes == jax.eval_shape(lambda: params)
+    traces = []
+
+    @jax.jit
+    def run(params, x):
+        traces.append(name)
+        return quantizer.codes(params, x)
+
+    for seed in (0, 1):
+        x = jnp.asarray(weights(seed))
+        quantized, compiled = quantizer.codes(params, x), run(params, x)
+        np.testing.assert_array_equal(compiled.codes, quantized.codes)
+        atol = sums_error(name, 4, x)
+        np.testing.assert_allclose(compiled.scale, quantized.scale, rtol=0.0, atol=atol)
+        np.testing.assert_array_equal(quantizer.apply(params, x), dequantize(quantized))
+        np.testing.assert_array_equal(quantized.codes, np.round(quantized.codes))
+        assert np.max(np.abs(quantized.codes)) <= quantizer.max_abs_code
+    assert len(traces) == 1
+    if name in CONSTANT_SCALE:
+        again = quantizer.codes(params, dequantize(quantized))
+        np.testing.assert_array_equal(again.codes, quantized.codes)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_maps_over_tensors(name):
+    quantizer = FACTORIES[name](4, BLOCKS["gate"])
+    x = jnp.asarray(np.stack([weights(seed) for seed in range(3)]))
+    params = jax.vmap(quantizer.init)(x)
+    mapped = jax.vmap(quantizer.codes)(params, x)
+    for number, tensor in enumerate(x):
+        alone = quantizer.codes({key: p[number] for key, p in params.items()}, tensor)
+        np.testing.assert_array_equal(mapped.codes[number], alone.codes)
+        atol = sums_error(name, 4, x)
+        np.testing.assert_allclose(mapped.scale[number], alone.scale, rtol=0.0, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("name", CLASSES)
+def test_keeps_dtypes_also_beside_float64(name, dtype, float64):
+    quantizer, x = FACTORIES[name](4), jax.ShapeDtypeStruct(SHAPE, dtype)
+    params = jax.eval_shape(quantizer.init, x)
+    quantized = jax.eval_shape(quantizer.codes, params, x)
+    values, pull_back = jax.eval_shape(partial(jax.vjp, quantizer.apply), params, x)
+    by_params, by_x = jax.eval_shape(lambda f, y: f(y), pull_back, values)
+    assert {quantized.codes.dtype, values.dtype, by_x.dtype} == {jnp.dtype(dtype)}
+    wide = jax.tree.leaves((params, by_params, quantized.scale))
+    assert {leaf.dtype for leaf in wide} == {jnp.dtype(jnp.float32)}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_calculates_in_float32(name):
+    quantizer, x = FACTORIES[name](4), jnp.asarray(weights(), jnp.bfloat16)
+    found, expected = (quantizer.codes(quantizer.init(x), x) for x in (x, x.astype(jnp.float32)))
+    np.testing.assert_array_equal(found.codes.astype(jnp.float32), expected.codes)
+    np.testing.assert_array_equal(found.scale, expected.scale)
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_largest_code_is_reached(bits):
+    one_sided = jnp.asarray([[-1.0, -0.5, 0.0]])
+    for quantizer, largest in (
+        (quantizers.pact(bits), 2 ** (bits - 1) - 1),
+        (quantizers.max_abs(bits), 2 ** (bits - 1) - 1),
+        (quantizers.lsq(bits), 2 ** (bits - 1)),
+        (quantizers.pact_plus(bits), 2**bits - 1),
+    ):
+        params = quantizer.init(one_sided / 4 if quantizer.kind == "lsq" else one_sided)
+        codes = quantizer.codes(params, 100 * one_sided).codes
+        assert quantizer.max_abs_code == largest
+        assert np.max(np.abs(codes)) == largest
+
+
+@pytest.mark.parametrize("bits", [0, 1, 9, 32])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_refuses_widths(name, bits):
+    with pytest.raises(ValueError, match=f"`bits` must be 2 to 8, got {bits}; leave the tensor"):
+        FACTORIES[name](bits)
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0, np.nan])
+def test_refuses_clips(clip):
+    for name in ("fixed", "pact", "pact_plus_symmetric"):
+        with pytest.raises(ValueError, match=f"`clip` must be positive.*, got {clip}"):
+            FACTORIES[name](4, clip=clip)
+
+
+def test_refuses_what_a_quantizer_does_not_have():
+    with pytest.raises(ValueError, match="`clip` is for symmetric=True"):
+        quantizers.pact_plus(4, clip=1.0)
+    with pytest.raises(ValueError, match="`method` must be max, percentile or mse, got 'entropy'"):
+        quantizers.calibrated(4, method="entropy")
