@@ -23,7 +23,9 @@ from rich.console import Console
 
 from ..core import checkpoint, learners, metrics, run_folder, training
 from . import corpus, evaluation, loader, recipe, recognizer, report, splicing, summary
+from .calibration import calibrate
 from .corpus import Corpus
+from .policies import deploy_variables, named_policy
 from .recipe import SpeechConfig
 from .recognizer import Recognizer
 from .transducer import Transducer
@@ -70,7 +72,8 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
         FloatingPointError: if training diverged.
     """
     data = load_corpus(config)
-    model = Transducer(config.model, vocabulary_size=len(data.vocabulary))
+    policy = named_policy(config.quantize)
+    model = Transducer(config.model, vocabulary_size=len(data.vocabulary), policy=policy)
     params = starting_parameters(config, model, data)
     folder = run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
     optimizer = recipe.optimizer(config.optimizer, config.learners)
@@ -88,7 +91,8 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
     )
 
     def recognizer_of(state: training.TrainState) -> Recognizer:
-        return Recognizer(config, data.vocabulary, learners.average(state.params))
+        average = learners.average(state.params)
+        return Recognizer(config, data.vocabulary, deploy_variables(policy, average))
 
     def validate(state: training.TrainState) -> dict[str, float]:
         errors = evaluation.evaluate(recognizer_of(state), data.dev, timed=False).errors
@@ -186,23 +190,44 @@ def initial_parameters(model: Transducer, seed: int) -> Any:
 def starting_parameters(config: SpeechConfig, model: Transducer, data: Corpus) -> Any:
     """The parameters that every learner starts from: drawn, or those of `config.start_from`.
 
+    With a quantization policy they include its clips, calibrated on training batches.
+
     Raises:
         ValueError: if the recognizer named there cannot be read, or has other sizes or another
             vocabulary.
     """
     params = initial_parameters(model, config.seed)
-    if config.start_from is None:
+    if config.start_from is not None:
+        params = _trained_parameters(config.start_from, params, data)
+    if model.policy is None:
         return params
-    source = find_recognizer(config.start_from)
+    clips = calibrate(
+        model,
+        params["params"],
+        training_batches(config, data),
+        sample_rate=config.data.sample_rate,
+    )
+    return {"params": params["params"], "clips": clips}
+
+
+def _trained_parameters(name: str, params: Any, data: Corpus) -> Any:
+    """Those of a recognizer, if they fit in place of `params`."""
+    source = find_recognizer(name)
     if source.vocabulary != data.vocabulary:
         raise ValueError(
-            f"`--from {config.start_from}` has another vocabulary than the corpus: "
+            f"`--from {name}` has another vocabulary than the corpus: "
             f"{''.join(source.vocabulary.characters)!r} there, "
             f"{''.join(data.vocabulary.characters)!r} here; train anew or change the corpus."
         )
+    if source.config.quantize is not None:
+        raise ValueError(
+            f"`--from {name}` holds codes, not numbers to go on from; name the float "
+            "run that it came from."
+        )
+    params = {"params": params["params"]}
     if jax.tree.map(jnp.shape, source.params) != jax.tree.map(jnp.shape, params):
         raise ValueError(
-            f"`--from {config.start_from}` has parameters of other shapes; give the run its "
+            f"`--from {name}` has parameters of other shapes; give the run its "
             f"`--model` options: {source.config.model}."
         )
     return source.params

@@ -1,19 +1,12 @@
-"""Long short-term memory over padded batches, in one direction or both.
+"""Long short-term memory layers over padded batches, in one direction or both.
 
-One layer computes, with the gates stacked as ``[input, forget, candidate, output]``,
+The input product ``x W_x + b`` is one matrix product for all frames, outside the recursion (see
+`recurrence`); both directions of a bidirectional layer run in the same scan as a batched product.
 
-    z_t = x_t W_x + b + h_{t-1} W_h
-    c_t = sigmoid(z^f_t) c_{t-1} + sigmoid(z^i_t) tanh(z^g_t)
-    h_t = sigmoid(z^o_t) tanh(c_t)
-
-The input product ``x W_x + b`` is one matrix product for all frames, outside the scan. The scan has
-its own gradient: the backward recursion carries only ``dh, dc`` and returns ``dz``; the weight
-gradient ``dW_h = sum_t h_{t-1}^T dz_t`` is again one matrix product, where automatic
-differentiation would read and write a matrix of the size of ``W_h`` at every step. Both directions
-of a bidirectional layer run in the same scan as a batched product.
+Inputs, weights and hidden states may be codes. The hidden state is quantized once, when it is
+produced: the recursion and the next layer see the same codes.
 
 References:
-    Hochreiter and Schmidhuber, Long short-term memory, 1997.
     Wan et al., Regularization of neural networks using DropConnect, 2013 (here on the recurrent
     weights).
 """
@@ -24,110 +17,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-LSTMState = tuple[jax.Array, jax.Array]  # hidden [..., batch, size], cell [..., batch, size]
-
-
-def lstm_step(state: LSTMState, projected: jax.Array, recurrent: jax.Array) -> LSTMState:
-    """Advances one frame.
-
-    Args:
-        state: hidden and cell state, each ``[..., batch, size]``.
-        projected: ``x_t W_x + b``, ``[..., batch, 4 size]``.
-        recurrent: ``W_h``, ``[..., size, 4 size]``.
-
-    Returns:
-        The next hidden and cell state.
-    """
-    hidden, cell, *_ = _advance(state, projected, recurrent)
-    return hidden, cell
-
-
-def _advance(state: LSTMState, projected: jax.Array, recurrent: jax.Array):
-    hidden, cell = state
-    z = projected + hidden @ recurrent
-    input_gate, forget_gate, candidate, output_gate = jnp.split(z, 4, axis=-1)
-    gates = (
-        _sigmoid(input_gate),
-        _sigmoid(forget_gate),
-        jnp.tanh(candidate),
-        _sigmoid(output_gate),
-    )
-    cell = gates[1] * cell + gates[0] * gates[2]
-    tanh_cell = jnp.tanh(cell)
-    return gates[3] * tanh_cell, cell, tanh_cell, gates
-
-
-def _sigmoid(x: jax.Array) -> jax.Array:
-    """The logistic function as a hyperbolic tangent, which XLA computes faster on a CPU."""
-    return 0.5 * jnp.tanh(0.5 * x) + 0.5
-
-
-@jax.custom_vjp
-def lstm_scan(
-    projected: jax.Array, recurrent: jax.Array, state: LSTMState
-) -> tuple[jax.Array, LSTMState]:
-    """Runs the recursion over all frames.
-
-    Args:
-        projected: ``x W_x + b``, ``[time, ..., batch, 4 size]``; the dots are directions, if any.
-        recurrent: ``W_h``, ``[..., size, 4 size]``.
-        state: hidden and cell state before the first frame, each ``[..., batch, size]``.
-
-    Returns:
-        The hidden states ``[time, ..., batch, size]`` and the state after the last frame.
-    """
-
-    def step(carry, z):
-        carry = lstm_step(carry, z, recurrent)
-        return carry, carry[0]
-
-    last, hidden = jax.lax.scan(step, state, projected)
-    return hidden, last
-
-
-def _scan_forward(projected, recurrent, state):
-    def step(carry, z):
-        hidden, cell, tanh_cell, gates = _advance(carry, z, recurrent)
-        return (hidden, cell), (hidden, cell, tanh_cell, gates)
-
-    last, (hidden, *frames) = jax.lax.scan(step, state, projected)
-    return (hidden, last), (recurrent, state, hidden, *frames)
-
-
-def _scan_backward(residuals, gradients):
-    recurrent, state, hidden, cell, tanh_cell, gates = residuals
-    hidden_gradients, (last_hidden, last_cell) = gradients
-    transposed = jnp.swapaxes(recurrent, -1, -2)
-    previous_cell = jnp.concatenate([state[1][None], cell[:-1]])
-
-    def step(carry, frame):
-        dh, dc = carry
-        dh_out, tanh_cell, previous_cell, (i, f, g, o) = frame
-        dh = dh + dh_out
-        dc = dc + dh * o * (1 - tanh_cell * tanh_cell)
-        dz = jnp.concatenate(
-            [
-                dc * g * i * (1 - i),
-                dc * previous_cell * f * (1 - f),
-                dc * i * (1 - g * g),
-                dh * tanh_cell * o * (1 - o),
-            ],
-            axis=-1,
-        )
-        return (dz @ transposed, dc * f), dz
-
-    (dh, dc), dz = jax.lax.scan(
-        step,
-        (last_hidden, last_cell),
-        (hidden_gradients, tanh_cell, previous_cell, gates),
-        reverse=True,
-    )
-    previous_hidden = jnp.concatenate([state[0][None], hidden[:-1]])
-    recurrent_gradient = jnp.einsum("t...bh,t...bz->...hz", previous_hidden, dz)
-    return dz, recurrent_gradient, (dh, dc)
-
-
-lstm_scan.defvjp(_scan_forward, _scan_backward)
+from ..core.quantization import Policy
+from ..core.quantized import Quantized, Tensor, map_codes, matmul, select
+from .layers import calibrate_site, quantize_site, site_name, site_quantizer, zero_padding
+from .recurrence import LSTMState, lstm_scan, quantize_frames
 
 
 def flip_sequences(inputs: jax.Array, paddings: jax.Array) -> jax.Array:
@@ -157,11 +50,16 @@ class LSTM(nn.Module):
         bidirectional: also run backward over the valid frames, exactly, whatever the padding.
         dropconnect: probability of dropping each recurrent weight, drawn once per call, in
             training.
+        policy: rules for the sites "input" (unless codes come in) and "hidden".
+        returns_codes: give the hidden states as codes, for a next layer to multiply, where "hidden"
+            is quantized; the last layer of a stack gives numbers.
     """
 
     size: int
     bidirectional: bool = False
     dropconnect: float = 0.0
+    policy: Policy | None = None
+    returns_codes: bool = False
 
     def setup(self):
         """See `flax.linen.Module.setup`."""
@@ -170,16 +68,16 @@ class LSTM(nn.Module):
     @nn.compact
     def __call__(
         self,
-        inputs: jax.Array,
+        inputs: Tensor,
         paddings: jax.Array | None = None,
         *,
         state: LSTMState | None = None,
         deterministic: bool = True,
-    ) -> tuple[jax.Array, LSTMState]:
+    ) -> tuple[Tensor, LSTMState]:
         """Runs the layer.
 
         Args:
-            inputs: ``[batch, time, features]``.
+            inputs: ``[batch, time, features]``, numbers or codes.
             paddings: ``[batch, time]``, 1 at padded frames (on the right); ``None`` means none.
             state: initial hidden and cell state ``[directions, batch, size]``; zeros by default.
             deterministic: turns DropConnect off; otherwise a ``dropout`` random key is needed.
@@ -189,31 +87,57 @@ class LSTM(nn.Module):
             the last frame of the array (meaningful when there is no padding), each ``[directions,
             batch, size]``.
         """
-        kernel, recurrent, bias = self._parameters(inputs.shape[-1])
+        batch, num_frames, num_features = inputs.shape
+        kernel, recurrent, bias = self._parameters(num_features)
         if self.dropconnect > 0 and not deterministic:
-            keep = jax.random.bernoulli(
-                self.make_rng("dropout"), 1 - self.dropconnect, recurrent.shape
-            )
-            recurrent = jnp.where(keep, recurrent / (1 - self.dropconnect), 0)
-        batch, num_frames, _ = inputs.shape
+            recurrent = self._drop_weights(recurrent)
         if paddings is None:
-            paddings = jnp.zeros((batch, num_frames), inputs.dtype)
-        both = inputs[None]
-        if self.bidirectional:
-            both = jnp.stack([inputs, flip_sequences(inputs, paddings)])
-        projected = jnp.einsum("dbtf,dfz->tdbz", both, kernel) + bias[None, :, None, :]
+            paddings = jnp.zeros((batch, num_frames))
+        inputs = quantize_site(self, self.policy, "input", inputs)
+        projected = self._project(inputs, kernel, paddings) + bias[None, :, None, :]
         if state is None:
             zeros = jnp.zeros((self.directions, batch, self.size), projected.dtype)
             state = (zeros, zeros)
-        hidden, last = lstm_scan(projected, recurrent, state)
-        outputs = jnp.moveaxis(hidden, 0, 2)  # [directions, batch, time, size]
-        if self.bidirectional:
-            outputs = jnp.concatenate([outputs[0], flip_sequences(outputs[1], paddings)], axis=-1)
-        else:
-            outputs = outputs[0]
-        return outputs * (1 - paddings)[:, :, None].astype(outputs.dtype), last
+        quantizer, clips = site_quantizer(self, self.policy, "hidden", state[0])
+        hidden, last = lstm_scan(
+            projected, recurrent, state, clips, quantizer, site_name(self, "recurrent")
+        )
+        calibrate_site(self, self.policy, "hidden", _flatten_frames(hidden))
+        if quantizer is None or not self.returns_codes:
+            return zero_padding(self._merge(hidden, paddings), paddings), last
+        quantized = quantize_frames(quantizer, clips, hidden)
+        codes = zero_padding(self._merge(quantized.codes, paddings), paddings)
+        scale = quantized.scale
+        if scale.ndim:  # one for each direction, which are the halves of the outputs
+            scale = jnp.broadcast_to(scale.reshape(-1), (self.directions,))
+        return quantized.replace(codes, scale), last
 
-    def step(self, inputs: jax.Array, state: LSTMState) -> tuple[jax.Array, LSTMState]:
+    def _project(self, inputs: Tensor, kernel: Tensor, paddings: jax.Array) -> jax.Array:
+        """``x W_x`` for all frames and directions, ``[time, directions, batch, 4 size]``."""
+        name = site_name(self, "kernel")
+        products = []
+        for direction in range(self.directions):
+            seen = inputs
+            if direction == 1:
+                seen = map_codes(lambda x: flip_sequences(x, paddings), inputs)
+            seen = map_codes(lambda x: jnp.swapaxes(x, 0, 1), seen)
+            products.append(matmul(seen, select(kernel, direction), name=name))
+        return jnp.stack(products, axis=1)
+
+    def _merge(self, hidden: jax.Array, paddings: jax.Array) -> jax.Array:
+        """``[time, directions, batch, size] -> [batch, time, directions * size]``."""
+        outputs = jnp.moveaxis(hidden, 0, 2)
+        if not self.bidirectional:
+            return outputs[0]
+        return jnp.concatenate([outputs[0], flip_sequences(outputs[1], paddings)], axis=-1)
+
+    def _drop_weights(self, recurrent: Tensor) -> Tensor:
+        keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.dropconnect, recurrent.shape)
+        if isinstance(recurrent, Quantized):
+            return recurrent.masked(keep, 1 - self.dropconnect)
+        return jnp.where(keep, recurrent / (1 - self.dropconnect), 0)
+
+    def step(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Advances a unidirectional layer by one frame.
 
         Args:
@@ -223,11 +147,11 @@ class LSTM(nn.Module):
         Returns:
             The output ``[batch, size]`` and the next state.
         """
-        outputs, state = self(inputs[:, None, :], state=state)
-        return outputs[:, 0], state
+        outputs, state = self(map_codes(lambda x: x[:, None, :], inputs), state=state)
+        return map_codes(lambda x: x[:, 0], outputs), state
 
-    def _parameters(self, num_features: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        def parameter(name: str, initializer: Callable, shape: tuple[int, ...]) -> jax.Array:
+    def _parameters(self, num_features: int) -> tuple[Tensor, Tensor, jax.Array]:
+        def parameter(name: str, initializer: Callable, shape: tuple[int, ...]):
             return self.param(name, initializer, (self.directions, *shape))
 
         per_direction = nn.initializers.variance_scaling(
@@ -239,6 +163,12 @@ class LSTM(nn.Module):
             parameter("recurrent", orthogonal_gates, (self.size, 4 * self.size)),
             parameter("bias", _forget_bias, (4 * self.size,)),
         )
+
+
+def _flatten_frames(hidden: jax.Array) -> jax.Array:
+    """``[time, directions, batch, size] -> [directions, time * batch, size]``."""
+    directions, size = hidden.shape[1], hidden.shape[-1]
+    return jnp.moveaxis(hidden, 1, 0).reshape(directions, -1, size)
 
 
 def _per_gate(initializer: Callable) -> Callable:

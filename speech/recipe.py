@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import optax
 import tyro
 
-from ..core import gossip
+from ..core import gossip, quantization
 from ..core.topology import Topology, complete, ring
 from . import features
 from .augmentation import spec_augment
+from .policies import PolicyName, quantize_variables
 from .transducer import PRESETS, Transducer, TransducerConfig
 from .transducer_loss import joint_transducer_loss
 
@@ -84,6 +85,8 @@ class OptimizerConfig:
     """Largest gradient norm."""
     ctc_weight: float = 0.3
     """Weight of the auxiliary frame-wise loss."""
+    clip_rate: float = 1.0
+    """Learning rate of quantizers' clips, relative to that of weights."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ class SpeechConfig:
     start_from: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Where parameters come from: `prompts` (the model that ships), a finished run's folder or a
     packed recognizer of the same sizes and vocabulary; by default they are drawn from the seed."""
+    quantize: PolicyName | None = None
+    """Train under fake quantization by a named policy, after calibration; best with `from`."""
     seed: int = 0
     """Seed of the parameters, the data order and every random draw."""
     log_every: int = 20
@@ -126,10 +131,10 @@ class SpeechConfig:
     """Steps between checkpoints."""
 
 
-def schedule(config: OptimizerConfig) -> optax.Schedule:
+def schedule(config: OptimizerConfig, rate: float = 1.0) -> optax.Schedule:
     """One-cycle learning rate: a cosine rise to the peak, then a cosine fall to almost zero."""
     return optax.cosine_onecycle_schedule(
-        config.steps, config.peak_learning_rate, pct_start=config.warmup, div_factor=25.0
+        config.steps, rate * config.peak_learning_rate, pct_start=config.warmup, div_factor=25.0
     )
 
 
@@ -143,7 +148,10 @@ def optimizer(
         weight_decay=config.weight_decay,
         mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
     )
-    inner = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    # Quantizers' clips have a rate of their own and never decay; float models have none.
+    clips = optax.adam(schedule(config, config.clip_rate), b2=0.98)
+    rule = optax.partition({"weights": adamw, "clips": clips}, quantization.clip_labels)
+    inner = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
     return gossip.dpsgd(inner, learners.build(), axis_name=axis_name, order=learners.order)
 
 
@@ -162,6 +170,7 @@ def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]
     apply: Callable[..., Any] = model.apply
 
     def loss(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        params = quantize_variables(model.policy, params)  # once, outside all loops over time
         mask_key, encoder_key, predictor_key = jax.random.split(key, 3)
         inputs, paddings = augmented_features(config, batch, mask_key)
         encoded, encoded_paddings = apply(

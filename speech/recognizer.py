@@ -1,8 +1,8 @@
 """A trained transducer, from waveform to text, and its packed file.
 
-A packed recognizer is one safetensors file: the parameters in half precision under their path in
-the parameter tree, and in the header the configuration and the vocabulary as JSON.  It is a tenth
-of a training checkpoint and holds no code.
+A packed recognizer is one safetensors file: the parameters in half precision or as packed codes
+(see `packing`), and in the header the configuration and the vocabulary as JSON.  It is a tenth of
+a training checkpoint or less and holds no code.
 """
 
 import itertools
@@ -16,18 +16,18 @@ from typing import Any, NamedTuple
 
 import cattrs
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from . import features, pauses
+from . import features, packing, pauses
 from .decoding import Hypotheses, greedy_decode
+from .policies import named_policy
 from .recipe import SpeechConfig
 from .text import Vocabulary
 from .transducer import Transducer
 
-FORMAT = "gossamer-recognizer-1"
+FORMATS = ("gossamer-recognizer-1", "gossamer-recognizer-2")  # those that `load` reads
 BATCH_SECONDS = 40.0  # audio per decoding batch
 SHORTEST_SECONDS = 0.1  # waveforms are padded to at least this
 
@@ -37,12 +37,16 @@ class Recognizer(NamedTuple):
 
     config: SpeechConfig
     vocabulary: Vocabulary
-    params: Any  # the transducer's parameters, float32
+    params: Any  # the transducer's variables: float32, or codes and clips if quantized
 
     @property
     def model(self) -> Transducer:
         """The transducer that ``params`` belong to."""
-        return Transducer(self.config.model, vocabulary_size=len(self.vocabulary))
+        return Transducer(
+            self.config.model,
+            vocabulary_size=len(self.vocabulary),
+            policy=named_policy(self.config.quantize),
+        )
 
 
 class Transcript(NamedTuple):
@@ -88,15 +92,12 @@ def save(path: str | os.PathLike, recognizer: Recognizer) -> None:
         path: where the file goes; its folder must exist.
         recognizer: the model.
     """
-    leaves, _ = jax.tree.flatten_with_path(recognizer.params)
-    tensors = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float16)
-        for path, leaf in leaves
-    }
+    tensors, table = packing.pack_tree(recognizer.params)
     header = {
-        "format": FORMAT,
+        "format": FORMATS[-1],
         "config": json.dumps(cattrs.unstructure(recognizer.config)),
         "vocabulary": json.dumps(recognizer.vocabulary.characters, ensure_ascii=False),
+        "codes": json.dumps(table),
     }
     partial_path = Path(f"{os.fspath(path)}.partial")
     save_file(tensors, partial_path, metadata=header)
@@ -115,15 +116,15 @@ def load(path: str | os.PathLike) -> Recognizer:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{os.fspath(path)}: not a packed recognizer ({error}).") from error
-    if header.get("format") != FORMAT:
+    if header.get("format") not in FORMATS:
         raise ValueError(
-            f"{os.fspath(path)}: format {header.get('format')!r}, expected {FORMAT!r}; "
+            f"{os.fspath(path)}: format {header.get('format')!r}, expected {FORMATS[-1]!r}; "
             "pack the run again with this version of gossamer."
         )
     return Recognizer(
         cattrs.structure(json.loads(header["config"]), SpeechConfig),
         Vocabulary(tuple(json.loads(header["vocabulary"]))),
-        _unflatten(tensors),
+        packing.unpack_tree(tensors, json.loads(header.get("codes", "{}"))),
     )
 
 
@@ -142,18 +143,6 @@ def pretrained(name: str = "prompts") -> Recognizer:
         raise ValueError(f"`name` must be one of {', '.join(names)}, got {name!r}.")
     with resources.as_file(folder / f"{name}.safetensors") as path:
         return load(path)
-
-
-def _unflatten(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Nested dictionaries of float32 arrays from ``a/b/c`` names."""
-    tree: dict[str, Any] = {}
-    for name, tensor in tensors.items():
-        *folders, leaf = name.split("/")
-        branch = tree
-        for folder in folders:
-            branch = branch.setdefault(folder, {})
-        branch[leaf] = jnp.asarray(tensor, jnp.float32)
-    return tree
 
 
 def _spans(boundaries: list[int]) -> Iterator[tuple[int, int]]:

@@ -23,7 +23,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from .lstm import LSTM, LSTMState
+from ..core.quantization import Policy
+from ..core.quantized import Quantized, Tensor, map_codes
+from . import layers
+from .layers import Dense, Embedding
+from .lstm import LSTM
+from .recurrence import LSTMState
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ class Transducer(nn.Module):
     Attributes:
         config: sizes and regularization.
         vocabulary_size: number of labels, the blank (index 0) included.
+        policy: where activations are quantized, see `layers`; weights come as they are to be used.
 
     Example:
         >>> model = Transducer(PRESETS["tiny"], vocabulary_size=29)
@@ -116,6 +122,7 @@ class Transducer(nn.Module):
 
     config: TransducerConfig
     vocabulary_size: int
+    policy: Policy | None = None
 
     def setup(self):
         """See `flax.linen.Module.setup`."""
@@ -125,17 +132,20 @@ class Transducer(nn.Module):
                 config.encoder_size,
                 bidirectional=config.bidirectional,
                 dropconnect=config.dropconnect,
+                policy=self.policy,
+                returns_codes=layer < config.encoder_layers,
                 name=f"encoder_{layer}",
             )
             for layer in range(1, config.encoder_layers + 1)
         ]
-        self.encoder_projection = nn.Dense(config.joiner_size)
-        self.embedding = nn.Embed(self.vocabulary_size, config.embedding_size)
-        self.predictor = LSTM(config.predictor_size, dropconnect=config.dropconnect)
-        self.predictor_projection = nn.Dense(config.joiner_size)
-        self.output = nn.Dense(self.vocabulary_size)
-        self.ctc_output = nn.Dense(self.vocabulary_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.encoder_projection = Dense(config.joiner_size, self.policy)
+        self.embedding = Embedding(self.vocabulary_size, config.embedding_size)
+        self.predictor = LSTM(
+            config.predictor_size, dropconnect=config.dropconnect, policy=self.policy
+        )
+        self.predictor_projection = Dense(config.joiner_size, self.policy)
+        self.output = Dense(self.vocabulary_size, self.policy)
+        self.ctc_output = Dense(self.vocabulary_size, self.policy)
 
     def __call__(
         self, features: jax.Array, paddings: jax.Array, labels: jax.Array
@@ -155,6 +165,19 @@ class Transducer(nn.Module):
         predicted = self.predict(labels)
         logits = self.join(encoded[:, :, None, :], predicted[:, None, :, :])
         return logits, encoded_paddings, self.connect(encoded)
+
+    def survey(self, features: jax.Array, paddings: jax.Array, labels: jax.Array) -> None:
+        """Visits every site of quantization, with a thinned lattice, for calibration.
+
+        Args:
+            features: ``[batch, time, features]``.
+            paddings: ``[batch, time]``.
+            labels: ``[batch, U]``.
+        """
+        encoded, _ = self.encode(features, paddings)
+        predicted = self.predict(labels)
+        self.join(encoded[:, ::8, None, :], predicted[:, None, ::4, :])
+        self.connect(encoded)
 
     def encode(
         self, features: jax.Array, paddings: jax.Array, *, deterministic: bool = True
@@ -176,7 +199,7 @@ class Transducer(nn.Module):
             hidden, _ = lstm(hidden, paddings, deterministic=deterministic)
             if layer in self.config.reduce_after:
                 hidden, paddings = join_pairs(hidden, paddings)
-            hidden = self.dropout(hidden, deterministic=deterministic)
+            hidden = self._dropout(hidden, deterministic)
         return self.encoder_projection(hidden), paddings
 
     def predict(self, labels: jax.Array, *, deterministic: bool = True) -> jax.Array:
@@ -193,11 +216,16 @@ class Transducer(nn.Module):
         embedded = self.embedding(tokens)
         if self.config.embedding_dropout > 0 and not deterministic:
             keep = 1 - self.config.embedding_dropout
-            mask = jax.random.bernoulli(self.make_rng("dropout"), keep, tokens.shape)
-            embedded = jnp.where(mask[:, :, None], embedded / keep, 0)
+            mask = jax.random.bernoulli(self.make_rng("dropout"), keep, tokens.shape)[:, :, None]
+            if isinstance(embedded, Quantized):
+                embedded = embedded.masked(mask, keep)
+            else:
+                embedded = jnp.where(mask, embedded / keep, 0)
         hidden, _ = self.predictor(embedded, deterministic=deterministic)
-        hidden = self.dropout(hidden, deterministic=deterministic)
-        return self.predictor_projection(hidden)
+        return self.predictor_projection(self._dropout(hidden, deterministic))
+
+    def _dropout(self, x: Tensor, deterministic: bool) -> Tensor:
+        return layers.dropout(self, x, self.config.dropout, deterministic=deterministic)
 
     def predict_step(self, tokens: jax.Array, state: LSTMState) -> tuple[jax.Array, LSTMState]:
         """Advances the predictor by one label.
@@ -241,11 +269,11 @@ class Transducer(nn.Module):
         return self.ctc_output(jnp.tanh(encoded))
 
 
-def join_pairs(frames: jax.Array, paddings: jax.Array) -> tuple[jax.Array, jax.Array]:
+def join_pairs(frames: Tensor, paddings: jax.Array) -> tuple[Tensor, jax.Array]:
     """Concatenates neighboring frames in pairs.
 
     Args:
-        frames: ``[batch, time, size]``, zero at padded frames.
+        frames: ``[batch, time, size]``, numbers or codes, zero at padded frames.
         paddings: ``[batch, time]``.
 
     Returns:
@@ -253,5 +281,12 @@ def join_pairs(frames: jax.Array, paddings: jax.Array) -> tuple[jax.Array, jax.A
     """
     batch, num_frames, size = frames.shape
     odd = num_frames % 2
-    frames = jnp.pad(frames, ((0, 0), (0, odd), (0, 0)))
-    return frames.reshape(batch, (num_frames + odd) // 2, 2 * size), paddings[:, ::2]
+
+    def join(x):
+        x = jnp.pad(x, ((0, 0), (0, odd), (0, 0)))
+        return x.reshape(batch, (num_frames + odd) // 2, 2 * size)
+
+    joined = map_codes(join, frames)
+    if isinstance(joined, Quantized) and joined.scale.ndim:  # one scale for each part of a frame
+        joined = joined.replace(joined.codes, jnp.tile(joined.scale, 2))
+    return joined, paddings[:, ::2]

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gossamer.speech.lstm import LSTM, flip_sequences, lstm_scan, lstm_step
+from gossamer.core.blocks import MATRIX, TENSOR, gates
+from gossamer.core.quantization import Policy
+from gossamer.core.quantized import Quantized, dequantize
+from gossamer.core.quantizers import pact_plus, sawb_plus
+from gossamer.speech.lstm import LSTM, flip_sequences
+from gossamer.speech.recurrence import lstm_scan, lstm_step
 
 
 def sigmoid(x):
@@ -94,7 +99,9 @@ def test_gradient_equals_automatic_differentiation(key, float64):
         hidden, (last_hidden, last_cell) = scan(*arguments)
         return jnp.sum(weights * hidden) + jnp.sum(jnp.sin(last_hidden)) + jnp.sum(last_cell**2)
 
-    ours = jax.grad(objective, argnums=(1, 2, 3))(lstm_scan, projected, recurrent, state)
+    ours = jax.grad(objective, argnums=(1, 2, 3))(
+        lambda *arguments: lstm_scan(*arguments, {}), projected, recurrent, state
+    )
     expected = jax.grad(objective, argnums=(1, 2, 3))(plain_scan, projected, recurrent, state)
     chex.assert_trees_all_close(ours, expected, rtol=1e-10, atol=1e-12)
 
@@ -171,3 +178,212 @@ def test_runs_under_vmap_over_learners(key, batch):
             rtol=1e-5,
             atol=1e-6,
         )
+
+
+BLOCKS = {"shared": TENSOR, "per direction": MATRIX}
+HIDDEN_CLIPS = {"shared": jnp.float32(0.3), "per direction": jnp.array([0.25, 0.4])}
+
+
+def stack_policy(blocks):
+    hidden = pact_plus(4, blocks, symmetric=True)
+    return Policy(activations=(("input", pact_plus(4)), ("hidden", hidden)))
+
+
+def quantized_stack(blocks, params, clips, inputs, paddings):
+    """Two layers, of which only the first has an "input" to quantize."""
+    policy = stack_policy(blocks)
+    for index, (layer, sites) in enumerate(zip(params, clips, strict=True)):
+        codes = {
+            name: leaf if name == "bias" else sawb_plus(4, gates(4)).codes({}, leaf)
+            for name, leaf in layer.items()
+        }
+        lstm = LSTM(3, bidirectional=True, policy=policy, returns_codes=index + 1 < len(params))
+        inputs, _ = lstm.apply({"params": codes, "clips": sites}, inputs, paddings)
+    return inputs
+
+
+def straight_through(value, seen):
+    """`seen`, with the gradient of `value`."""
+    return value + jax.lax.stop_gradient(seen - value)
+
+
+def fake_quantized(x, scale, low, high):
+    u = jnp.clip(x / scale, low, high)
+    return scale * straight_through(u, jnp.round(u))
+
+
+def fake_asymmetric(x, low, high):
+    scale = (high - low) / 15
+    lowest = straight_through(low / scale, jnp.round(low / scale))
+    return fake_quantized(x, scale, lowest, lowest + 15)
+
+
+def fake_weights(matrix):
+    """SAWB+ in 4 bits, one clip for each gate, all gradients passed."""
+    parts = []
+    for gate in jnp.split(matrix, 4, axis=-1):
+        magnitudes = jnp.abs(gate)
+        clip = 12.035 * jnp.sqrt(jnp.mean(gate**2)) - 12.03 * jnp.mean(magnitudes)
+        top = jnp.max(magnitudes)
+        clip = jnp.where((clip <= 0) | (clip > top), top, clip)
+        parts.append(straight_through(gate, fake_quantized(gate, clip / 7, -7, 7)))
+    return jnp.concatenate(parts, axis=-1)
+
+
+def reference_stack(params, clips, sequence):
+    """One sequence ``[time, features]``: fake quantization frame by frame, in plain recursions."""
+    first = clips[0]["input"]
+    seen = list(fake_asymmetric(sequence, first["clip_low"], first["clip_high"]))
+    for layer, sites in zip(params, clips, strict=True):
+        produced = []
+        for direction in range(2):
+            kernel, recurrent = (fake_weights(layer[n][direction]) for n in ("kernel", "recurrent"))
+            clip = sites["hidden"]["clip"]
+            clip = clip if clip.ndim == 0 else clip[direction]
+            hidden = codes = cell = jnp.zeros(recurrent.shape[0])
+            frames = []
+            for frame in seen if direction == 0 else seen[::-1]:
+                z = frame @ kernel + codes @ recurrent + layer["bias"][direction]
+                i, f, g, o = jnp.split(z, 4)
+                cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+                hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+                codes = fake_quantized(hidden, clip / 7, -7, 7)  # once, for all who multiply it
+                frames.append((hidden, codes))
+            produced.append(frames if direction == 0 else frames[::-1])
+        both = [[jnp.concatenate(pair) for pair in zip(*frame)] for frame in zip(*produced)]
+        outputs, seen = zip(*both)
+    return jnp.stack(outputs)
+
+
+@pytest.fixture(params=list(BLOCKS))
+def stack(request, key):
+    """Blocks, parameters and clips of two layers."""
+    keys = jax.random.split(key, 6)
+    params = [
+        {
+            "kernel": jax.random.normal(keys[3 * layer], (2, size, 12)),
+            "recurrent": jax.random.normal(keys[3 * layer + 1], (2, 3, 12)),
+            "bias": 0.5 * jax.random.normal(keys[3 * layer + 2], (2, 12)),
+        }
+        for layer, size in enumerate((5, 6))
+    ]
+    hidden = HIDDEN_CLIPS[request.param]
+    clips = [
+        {
+            "input": {"clip_low": jnp.float32(-0.8), "clip_high": jnp.float32(1.9)},
+            "hidden": {"clip": hidden},
+        },
+        {"hidden": {"clip": hidden * 0.9}},
+    ]
+    return BLOCKS[request.param], params, clips
+
+
+def test_a_quantized_stack_agrees_with_plain_fake_quantization(stack, batch):
+    blocks, params, clips = stack
+    inputs, paddings, lengths = batch
+    outputs = quantized_stack(blocks, params, clips, inputs, paddings)
+    for row, length in enumerate(lengths):
+        assert not np.any(outputs[row, length:])
+        if length:
+            expected = jax.jit(reference_stack)(params, clips, inputs[row, :length])
+            # A float32 product of dequantized numbers rounds where that of codes does not; no
+            # code of these inputs lies so close to a tie that it would flip.
+            np.testing.assert_allclose(outputs[row, :length], expected, rtol=1e-5, atol=1e-6)
+    assert len(np.unique(outputs[0])) > 15  # numbers, not codes
+
+
+def test_gradients_of_a_quantized_stack_equal_automatic_differentiation(stack, key):
+    blocks, params, clips = stack
+    inputs = jax.random.normal(key, (2, 4, 5))
+    lengths = [4, 2]
+    paddings = jnp.asarray(paddings_of(lengths, 4))
+
+    def ours(params, clips, inputs):
+        return jnp.sum(jnp.sin(quantized_stack(blocks, params, clips, inputs, paddings)))
+
+    def plain(params, clips, inputs):
+        rows = [reference_stack(params, clips, inputs[r, :n]) for r, n in enumerate(lengths)]
+        return sum(jnp.sum(jnp.sin(row)) for row in rows)
+
+    arguments = params, clips, inputs
+    gradients = jax.jit(jax.grad(ours, argnums=(0, 1, 2)))(*arguments)
+    expected = jax.jit(jax.grad(plain, argnums=(0, 1, 2)))(*arguments)
+    # Sums over frames, rows and gates run in another order, and clips sum terms of both signs.
+    chex.assert_trees_all_close(gradients, expected, rtol=2e-5, atol=2e-5)
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradients))
+
+
+def test_padding_changes_nothing_with_codes(stack, batch):
+    blocks, params, clips = stack
+    inputs, paddings, _ = batch
+    longer = jnp.concatenate([inputs, jnp.full((4, 5, 5), 1e3)], axis=1)
+    longer_paddings = jnp.concatenate([paddings, jnp.ones((4, 5))], axis=1)
+
+    @jax.jit
+    def run(inputs, paddings):
+        def objective(params, clips):
+            outputs = quantized_stack(blocks, params, clips, inputs, paddings)
+            return jnp.sum(jnp.sin(outputs)), outputs
+
+        return jax.grad(objective, argnums=(0, 1), has_aux=True)(params, clips)
+
+    gradients, outputs = run(inputs, paddings)
+    padded_gradients, padded = run(longer, longer_paddings)
+    np.testing.assert_allclose(padded[:, :7], outputs, rtol=1e-6, atol=1e-7)
+    assert not np.any(padded[:, 7:])
+    # As in float: sums over more frames may be grouped differently.
+    chex.assert_trees_all_close(padded_gradients, gradients, rtol=1e-5, atol=1e-6)
+
+
+def test_codes_of_a_layer_are_its_quantized_outputs(stack, batch):
+    """What the next layer multiplies, with the scale of each half of a frame."""
+    blocks, params, clips = stack
+    inputs, paddings, _ = batch
+    variables = {"params": params[0], "clips": clips[0]}
+    layer = LSTM(3, bidirectional=True, policy=stack_policy(blocks))
+    outputs, _ = layer.apply(variables, inputs, paddings)
+    codes, _ = layer.copy(returns_codes=True).apply(variables, inputs, paddings)
+    assert isinstance(codes, Quantized)
+    scales = np.repeat(np.broadcast_to(clips[0]["hidden"]["clip"], 2), 3) / np.float32(7)
+    expected = np.clip(np.round(np.asarray(outputs) / scales), -7, 7)
+    np.testing.assert_array_equal(codes.codes, expected)
+    np.testing.assert_allclose(dequantize(codes), expected * scales, rtol=1e-6)
+
+
+@pytest.mark.parametrize("returns_codes", [False, True])
+def test_quantized_steps_equal_the_whole_sequence(key, batch, returns_codes):
+    inputs, _, _ = batch
+    layer = LSTM(3, policy=stack_policy(MATRIX), returns_codes=returns_codes)
+    variables = layer.init(key, inputs)
+    weights = {
+        name: leaf if name == "bias" else sawb_plus(4, gates(4)).codes({}, leaf)
+        for name, leaf in variables["params"].items()
+    }
+    clips = variables["clips"] | {"hidden": {"clip": jnp.array([0.3])}}
+    variables = {"params": weights, "clips": clips}
+    whole, last = layer.apply(variables, inputs)
+    assert isinstance(whole, Quantized) == returns_codes
+    whole = dequantize(whole)
+    step = jax.jit(lambda *arguments: layer.apply(variables, *arguments, method="step"))
+    state = (jnp.zeros((1, 4, 3)), jnp.zeros((1, 4, 3)))
+    for time in range(inputs.shape[1]):
+        output, state = step(inputs[:, time], state)
+        np.testing.assert_allclose(dequantize(output), whole[:, time], rtol=1e-6, atol=1e-7)
+    chex.assert_trees_all_close(state, last, rtol=1e-6, atol=1e-7)
+
+
+def test_calibration_of_a_layer_stays_in_float(key, batch):
+    inputs, paddings, _ = batch
+    layer = LSTM(3, bidirectional=True, policy=stack_policy(MATRIX), returns_codes=True)
+    plain = LSTM(3, bidirectional=True)
+    variables = layer.init(key, inputs, paddings)
+    variables = {"params": variables["params"], "clips": variables["clips"]}
+    no_paddings = jnp.zeros_like(paddings)
+    (outputs, _), noted = layer.apply(variables, inputs, no_paddings, mutable=["calibration"])
+    expected, _ = plain.apply({"params": variables["params"]}, inputs, no_paddings)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-6, atol=1e-7)
+    (found,) = noted["calibration"]["hidden"]
+    halves = np.abs(np.asarray(expected, np.float64)).reshape(4, 7, 2, 3)
+    np.testing.assert_allclose(
+        found["clip"], np.percentile(halves, 99.9, axis=(0, 1, 3)), rtol=1e-6
+    )

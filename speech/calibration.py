@@ -1,0 +1,72 @@
+"""First clips of a quantized transducer, from a pass of the float network over some batches.
+
+Each site notes the clips that its quantizer would choose for a batch; their mean over the batches
+is the start of training, or the end of it for clips that are not learned.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..core.quantization import fake_quantize
+from . import features
+from .layers import CALIBRATION, CLIPS
+from .transducer import Transducer
+
+WEIGHTS = "weights"  # key of the weights' clips beside those of the sites
+
+
+def calibrate(
+    model: Transducer, params: Any, batches: Iterator[Any], *, sample_rate: int, number: int = 8
+) -> dict[str, Any]:
+    """Chooses all clips of a quantized transducer.
+
+    Args:
+        model: the transducer, with its policy.
+        params: its float parameters.
+        batches: batches as `loader.batches` gives them, with or without an axis of learners.
+        sample_rate: samples per second.
+        number: of batches to average over.
+
+    Returns:
+        The collection "clips": those of the sites by layer, those of weights under "weights".
+    """
+    policy = model.policy
+    if policy is None:
+        raise ValueError("`model` must have a policy to be calibrated.")
+
+    @jax.jit
+    def survey(batch):
+        rows = {name: x.reshape(-1, x.shape[-1]) for name, x in batch.items()}
+        inputs, paddings = features.extract(
+            rows["waveform"], sample_rate, waveform_paddings=rows["waveform_paddings"]
+        )
+        variables = {"params": params, CLIPS: first_clips(model, params)}
+        _, noted = model.apply(
+            variables, inputs, paddings, rows["labels"], method="survey", mutable=[CALIBRATION]
+        )
+        # `sow` collects the visits of a site in a tuple; each site is visited once.
+        return jax.tree.map(
+            lambda visits: visits[0], noted[CALIBRATION], is_leaf=lambda x: isinstance(x, tuple)
+        )
+
+    noted = [survey(batch) for batch in itertools.islice(batches, number)]
+    clips = jax.tree.map(lambda *values: jnp.mean(jnp.stack(values), axis=0), *noted)
+    clips = {layer: found for layer, sites in clips.items() if (found := _without_empty(sites))}
+    return clips | {WEIGHTS: fake_quantize(policy).init(params)}
+
+
+def first_clips(model: Transducer, params: Any) -> dict[str, Any]:
+    """Clips of the right shapes and no meaning, as the sites make them at initialization."""
+    size = params["encoder_1"]["kernel"].shape[1] // (2 if 0 in model.config.reduce_after else 1)
+    variables: Any = model.init(
+        jax.random.key(0), jnp.zeros((1, 8, size)), jnp.zeros((1, 8)), jnp.zeros((1, 2), jnp.int32)
+    )
+    return variables.get(CLIPS, {})
+
+
+def _without_empty(sites: dict[str, Any]) -> dict[str, Any]:
+    return {name: clips for name, clips in sites.items() if clips}

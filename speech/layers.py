@@ -1,0 +1,119 @@
+"""The plain layers of a quantizable network: where activations are quantized, and two layers.
+
+Weights come to a layer as they are to be used, in float or as codes, see ``core.quantization``; a
+layer multiplies them with `quantized.matmul`. What a layer decides itself is where activations are
+quantized: at named sites, by the rules of a policy. Clips of these sites are variables in the
+collection "clips"; a forward pass with the collection "calibration" mutable leaves activations in
+float and notes the clips that each site would choose.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ..core.quantization import Policy
+from ..core.quantized import Quantized, Tensor, matmul, take
+from ..core.quantizers import Params, Quantizer
+
+CLIPS = "clips"
+CALIBRATION = "calibration"
+
+
+def site_name(module: nn.Module, name: str) -> str:
+    """The path of a module's parameter or site, as policies and audits write it."""
+    return "/".join((*module.path, name))
+
+
+def site_quantizer(
+    module: nn.Module, policy: Policy | None, name: str, x: jax.Array
+) -> tuple[Quantizer | None, Params]:
+    """The quantizer of a site and its clips; None where the site stays in float.
+
+    Args:
+        module: the layer.
+        policy: the rules; None quantizes nothing.
+        name: of the site within the layer.
+        x: what arrives there, for the first clips.
+    """
+    quantizer = policy.activation(site_name(module, name)) if policy else None
+    if quantizer is None:
+        return None, {}
+    clips: Any = {}
+    if jax.eval_shape(quantizer.init, x):
+        clips = module.variable(CLIPS, name, quantizer.init, x).value
+    return (None if module.is_mutable_collection(CALIBRATION) else quantizer), clips
+
+
+def calibrate_site(module: nn.Module, policy: Policy | None, name: str, x: jax.Array) -> None:
+    """Notes the clips that a site would choose for `x`, where the pass is one of calibration."""
+    quantizer = policy.activation(site_name(module, name)) if policy else None
+    if quantizer is not None and module.is_mutable_collection(CALIBRATION):
+        module.sow(CALIBRATION, name, quantizer.init(x))
+
+
+def quantize_site(module: nn.Module, policy: Policy | None, name: str, x: Tensor) -> Tensor:
+    """Quantizes an activation where the policy says so; codes pass as they are."""
+    if isinstance(x, Quantized):
+        return x
+    calibrate_site(module, policy, name, x)
+    quantizer, clips = site_quantizer(module, policy, name, x)
+    return x if quantizer is None else quantizer.codes(clips, x)
+
+
+class Dense(nn.Module):
+    """``x W + b``, like ``flax.linen.Dense``, with a quantized product where so configured.
+
+    Attributes:
+        features: size of the outputs.
+        policy: rules for the site "input".
+    """
+
+    features: int
+    policy: Policy | None = None
+
+    @nn.compact
+    def __call__(self, x: Tensor) -> jax.Array:
+        """``[..., in] -> [..., features]``."""
+        x = quantize_site(self, self.policy, "input", x)
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        product = matmul(x, kernel, name=site_name(self, "kernel"))
+        return product + bias.reshape((1,) * (product.ndim - 1) + (-1,))
+
+
+class Embedding(nn.Module):
+    """A vector for each symbol, like ``flax.linen.Embed``; codes where the vectors are quantized.
+
+    Attributes:
+        number: of symbols.
+        features: size of a vector.
+    """
+
+    number: int
+    features: int
+
+    @nn.compact
+    def __call__(self, indices: jax.Array) -> Tensor:
+        """``[...] -> [..., features]``."""
+        initializer = nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
+        embedding = self.param("embedding", initializer, (self.number, self.features))
+        return take(embedding, indices, name=site_name(self, "embedding"))
+
+
+def zero_padding(x: jax.Array, paddings: jax.Array) -> jax.Array:
+    """Sets padded frames ``[batch, time, ...]`` to zero; `paddings` is ``[batch, time]``."""
+    keep = (1 - paddings).reshape(paddings.shape + (1,) * (x.ndim - 2))
+    return x * keep.astype(x.dtype)
+
+
+def dropout(module: nn.Module, x: Tensor, rate: float, *, deterministic: bool) -> Tensor:
+    """Drops elements with probability `rate`; codes become zero and stay whole numbers."""
+    if deterministic or rate == 0:
+        return x
+    keep = jax.random.bernoulli(module.make_rng("dropout"), 1 - rate, x.shape)
+    if isinstance(x, Quantized):
+        return x.masked(keep, 1 - rate)
+    return jnp.where(keep, x / (1 - rate), 0)

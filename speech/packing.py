@@ -1,0 +1,76 @@
+"""The parameters of a recognizer as named tensors of few bytes, and back.
+
+Numbers are stored in half precision under their path in the tree. A tensor of codes becomes two:
+``path.codes``, the codes packed into bytes along the axis of the inputs (see ``core.integers``),
+and ``path.scale``, float32; what else is needed to unpack it goes into a table of plain values,
+
+    {path: {"bits": 4, "width": 4, "shape": [2, 240, 1024], "max_abs_code": 7}}.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..core import integers
+from ..core.compression import storage_bits
+from ..core.paths import named_leaves
+from ..core.quantization import is_quantized
+from ..core.quantized import Quantized
+
+Tensors = dict[str, np.ndarray]
+Table = dict[str, dict[str, Any]]
+
+
+def pack_tree(params: Any) -> tuple[Tensors, Table]:
+    """Named tensors, and the table of those that are codes.
+
+    Raises:
+        ValueError: if codes do not fit into their bits.
+    """
+    tensors: Tensors = {}
+    table: Table = {}
+    for name, leaf in named_leaves(params, is_leaf=is_quantized):
+        if not is_quantized(leaf):
+            tensors[name] = np.asarray(leaf, np.float16 if name.startswith("params/") else None)
+            continue
+        width = storage_bits(leaf, name)
+        tensors[f"{name}.codes"] = np.asarray(integers.pack(np.asarray(leaf.codes), width))
+        tensors[f"{name}.scale"] = np.asarray(leaf.scale, np.float32)
+        table[name] = {
+            "bits": leaf.bits,
+            "width": width,
+            "shape": list(leaf.shape),
+            "max_abs_code": leaf.max_abs_code,
+        }
+    return tensors, table
+
+
+def unpack_tree(tensors: Tensors, table: Table) -> dict[str, Any]:
+    """Nested dictionaries of float32 arrays and int8 codes; undoes `pack_tree`."""
+    leaves: dict[str, Any] = {
+        name: jnp.asarray(tensor, jnp.float32)
+        for name, tensor in tensors.items()
+        if name.removesuffix(".codes").removesuffix(".scale") not in table
+    }
+    for name, fields in table.items():
+        packed = jnp.asarray(tensors[f"{name}.codes"])
+        leaves[name] = Quantized(
+            integers.unpack(packed, fields["width"], tuple(fields["shape"])),
+            jnp.asarray(tensors[f"{name}.scale"]),
+            fields["bits"],
+            fields["max_abs_code"],
+        )
+    return _nest(leaves)
+
+
+def _nest(leaves: dict[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries from ``a/b/c`` names."""
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *folders, last = name.split("/")
+        branch = tree
+        for folder in folders:
+            branch = branch.setdefault(folder, {})
+        branch[last] = leaf
+    return tree

@@ -1,0 +1,97 @@
+"""Named quantization policies of the transducer, from the tailored 4 bits to the naive ones.
+
+``int4_paper`` follows the wiring of arXiv:2108.12074 as its authors' library has it: weights by
+SAWB+, one clip for each gate of each matrix and direction; the features by asymmetric PACT+ once
+for the whole encoder; hidden states once when produced, with a clip for each layer and direction;
+outputs of tanh by their bound. Cells, biases and nonlinearities stay in float, as does the head of
+the auxiliary loss, which recognition does not use. ``int4_max`` is the naive counterpart: every
+clip is a maximum. Which quantizer the papers gave to which tensor is not known in detail.
+"""
+
+from typing import Any, Literal
+
+from ..core.blocks import MATRIX, gates
+from ..core.quantization import Policy, deploy, fake_quantize
+from ..core.quantizers import (
+    Quantizer,
+    calibrated,
+    fixed,
+    max_abs,
+    pact_plus,
+    sawb_plus,
+)
+
+PolicyName = Literal["int4_paper", "int4_max", "int4_weights", "int8", "int3", "int2"]
+
+
+def named_policy(name: PolicyName | None) -> Policy | None:
+    """The policy of a name; None for None.
+
+    Raises:
+        ValueError: if there is no policy of that name.
+    """
+    if name is None:
+        return None
+    if name not in _POLICIES:
+        raise ValueError(f"`quantize` must be one of {', '.join(_POLICIES)}, got {name!r}.")
+    return _POLICIES[name]
+
+
+def quantize_variables(policy: Policy | None, variables: dict[str, Any]) -> dict[str, Any]:
+    """A transducer's variables with weights as codes, differentiably; as they are without policy.
+
+    Args:
+        policy: the rules.
+        variables: "params", and "clips" with those of weights under "weights".
+    """
+    if policy is None:
+        return variables
+    codes = fake_quantize(policy).codes(variables["params"], variables["clips"]["weights"])
+    return variables | {"params": codes}
+
+
+def deploy_variables(policy: Policy | None, variables: dict[str, Any]) -> dict[str, Any]:
+    """A transducer's variables for recognition: weights as int8 codes, and the sites' clips."""
+    if policy is None:
+        return variables
+    variables = deploy(quantize_variables(policy, variables))
+    sites = {name: clips for name, clips in variables["clips"].items() if name != "weights"}
+    return variables | {"clips": sites}
+
+
+def _policy(gate: Quantizer, matrix: Quantizer, *, sites: tuple) -> Policy:
+    return Policy(
+        weights=(
+            ("ctc_output/.*", None),
+            (r"(encoder_\d+|predictor)/(kernel|recurrent)", gate),
+            (r"(encoder_projection|predictor_projection|output)/kernel", matrix),
+            ("embedding/embedding", matrix),
+        ),
+        activations=(("ctc_output/.*", None), *sites),
+    )
+
+
+def _learned(bits: int) -> tuple:
+    return (
+        (".*/hidden", pact_plus(bits, MATRIX, symmetric=True)),
+        ("output/input", fixed(bits, 1.0)),
+        (".*/input", pact_plus(bits)),
+    )
+
+
+def _maximal(bits: int) -> tuple:
+    return ((".*", calibrated(bits, method="max")),)
+
+
+def _tailored(bits: int) -> Policy:
+    return _policy(sawb_plus(bits, gates(4)), sawb_plus(bits, MATRIX), sites=_learned(bits))
+
+
+_POLICIES: dict[str, Policy] = {
+    "int4_paper": _tailored(4),
+    "int4_max": _policy(max_abs(4, MATRIX), max_abs(4, MATRIX), sites=_maximal(4)),
+    "int4_weights": _policy(sawb_plus(4, gates(4)), sawb_plus(4, MATRIX), sites=_maximal(8)),
+    "int8": _policy(max_abs(8, gates(4)), max_abs(8, MATRIX), sites=_maximal(8)),
+    "int3": _tailored(3),
+    "int2": _tailored(2),
+}
