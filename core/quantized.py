@@ -3,7 +3,8 @@
     x_hat = codes * scale,      x_hat . w_hat = (codes_x . codes_w) * (scale_x scale_w)
 
 `matmul` always computes the right-hand side: sums of integers do not round, so that training,
-evaluation and integer deployment agree bit for bit on one back end. Where only one operand is
+evaluation and integer deployment agree bit for bit on one back end (with groups, up to the order in
+which a program adds them). Where only one operand is
 quantized, it is turned back into numbers first. Each product carries a named scope with the name
 of its weight and the bits of both operands, which `audit` reads from the traced program.
 """
@@ -154,7 +155,8 @@ def matmul(x: Tensor, weight: Tensor, *, name: str = "") -> jax.Array:
         )
         if groups == 1:
             sums = product(x.codes, weight.codes)
-            return sums * (_per_output(x.scale, sums.ndim) * _per_output(weight.scale, sums.ndim))
+            scale_w = weight.scale[..., 0, :] if x.ndim == 1 < weight.scale.ndim else weight.scale
+            return sums * (_per_output(x.scale, sums.ndim) * _per_output(scale_w, sums.ndim))
         return _grouped(x, weight, groups, product)
 
 
@@ -170,7 +172,8 @@ def _grouped(x: Quantized, weight: Quantized, groups: int, product) -> jax.Array
     codes_x = jnp.moveaxis(x.codes.reshape(-1, groups, inputs // groups), 1, 0)
     codes_w = weight.codes.reshape(groups, inputs // groups, outputs)
     sums = product(codes_x, codes_w)  # [groups, rows, out]
-    scale_x = x.scale.reshape(-1, 1, 1)  # [1 or groups, 1, 1]
+    # [groups, rows, 1]
+    scale_x = jnp.broadcast_to(x.scale, (*rows, groups)).reshape(-1, groups).T[..., None]
     scale_w = weight.scale.reshape((-1, 1, weight.scale.shape[-1] if weight.scale.ndim else 1))
     return jnp.sum(sums * (scale_x * scale_w), axis=0).reshape(*rows, outputs)
 

@@ -4,8 +4,9 @@ Every quantizer is uniform, has zero among its levels, and is defined by one can
 
     q = clip(round(x / s), low, high),        x_hat = s q,
 
-with integer codes q and a scale s for each block of the tensor. They differ in where s comes from
-and in the gradient. Rounding counts as the identity when differentiating (the straight-through
+with integer codes q and a scale s for each block of the tensor (x / s is always computed as
+x * (1 / s), so that programs agree on ties). They differ in where s comes from and in the
+gradient. Rounding counts as the identity when differentiating (the straight-through
 estimator), so that with u = x / s
 
     dx_hat/dx = 1 for low <= u <= high, else 0       ("mask"), or 1 everywhere ("pass")
@@ -133,7 +134,11 @@ class Quantizer(abc.ABC):
 
 @dataclass(frozen=True)
 class Sawb(Quantizer):
-    """Statistics-aware weight binning: the clip from the first two absolute moments."""
+    """Statistics-aware weight binning: the clip from the first two absolute moments.
+
+    The formula presumes a density with tails: blocks of few values (groups of 8 and less) or of
+    equal magnitudes come out far too small a clip; `max_abs` is better there.
+    """
 
     straight_through: bool = False
     """SAWB+: pass gradients to weights beyond the clip too."""
@@ -217,6 +222,10 @@ class Clipped(Quantizer):
             raise ValueError(f"`clip` must be positive or None, got {self.clip}.")
         if self.method not in ("max", "percentile", "mse"):
             raise ValueError(f"`method` must be max, percentile or mse, got {self.method!r}.")
+        if self.gradient not in ("outside", "residual", "none"):
+            raise ValueError(
+                f"`gradient` must be outside, residual or none, got {self.gradient!r}."
+            )
 
     def init(self, x):
         """See `Quantizer.init`."""

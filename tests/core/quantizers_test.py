@@ -208,16 +208,16 @@ def test_gradients_of_asymmetric_clips(zero_point, residual):
     n = 15
     quantizer = quantizers.AsymmetricClipped(4, residual=residual)
     params = {"clip_low": zero_point * STEP, "clip_high": (zero_point + n) * STEP}
-    x = np.array([-3.0, -0.71, -0.6, -0.33, -0.01, 0.02, 0.3, 1.0, 1.15, 1.9, 7.0], np.float32)
+    x = np.float32([-3.0, -0.71, -0.625, -0.6, -0.33, -0.01, 0.02, 0.3, 1.15, 1.25, 1.9, 7.0])
     by_params, by_x = partials(quantizer, jax.tree.map(jnp.float32, params), x)
     # The range begins at the code of the zero point, rounded straight-through.
     by_zero_point = (np.round(zero_point) - zero_point) / n
-    below = x <= np.round(zero_point) * STEP
-    above = x >= (np.round(zero_point) + n) * STEP
+    lowest, highest = np.round(zero_point) * STEP, (np.round(zero_point) + n) * STEP
+    below, above = x <= lowest, x >= highest
     d = (x / STEP - np.round(x / STEP)) / n if residual else np.zeros_like(x)
     by_low = np.where(below, 1.0 - by_zero_point, np.where(above, -by_zero_point, d))
     by_high = np.where(above, 1.0 + by_zero_point, np.where(below, by_zero_point, -d))
-    np.testing.assert_allclose(by_x, np.where(below | above, 0.0, 1.0), rtol=1e-6)
+    np.testing.assert_allclose(by_x, ((x >= lowest) & (x <= highest)).astype(float), rtol=1e-6)
     # u, of size 16, has an error of a unit of 2^-19, and the residual u - round(u) keeps it.
     tolerance = {"rtol": 1e-6, "atol": 2.0**-19 / n}
     # At zero the minimum of the lower clip and zero has two branches, each with half a say.

@@ -1,0 +1,435 @@
+"""Products of codes against integers in numpy, bit for bit where the arithmetic is exact.
+
+Where scales are powers of two and all else small integers, float products do not round either, so
+that both ways of multiplying must give the same bits.
+"""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gossamer.core import blocks, quantizers
+from gossamer.core.quantized import Quantized, dequantize, map_codes, matmul, select, take
+
+INPUTS, OUTPUTS, GROUPS = 12, 4, 3
+X_FORMS = {  # shape, shape of the scale; three matrices are as many as there are groups
+    "[rows, in] []": ((5, 12), ()),
+    "[rows, in] [1, 1]": ((5, 12), (1, 1)),
+    "[3, rows, in] [3, 1, 1]": ((3, 5, 12), (3, 1, 1)),
+    "[2, 3, rows, in] [2, 3, 1, 1]": ((2, 3, 5, 12), (2, 3, 1, 1)),
+    "[rows, in] [groups]": ((5, 12), (3,)),
+    "[in] []": ((12,), ()),
+    "[in] [groups]": ((12,), (3,)),
+}
+W_FORMS = {
+    "[]": ((12, 4), ()),
+    "[1, 1]": ((12, 4), (1, 1)),
+    "[1, out]": ((12, 4), (1, 4)),
+    "[groups, out]": ((12, 4), (3, 4)),
+    "stack [3, 1, 1]": ((3, 12, 4), (3, 1, 1)),
+    "stack [3, 1, out]": ((3, 12, 4), (3, 1, 4)),
+}
+FORMS = [  # what `matmul` takes: groups of several matrices are refused
+    (x, w) for x, w in itertools.product(X_FORMS, W_FORMS) if not ("groups" in x and "stack" in w)
+]
+
+
+def tensor(form, *, seed=0, levels=127, dyadic=False, dtype=np.float32):
+    """Codes of all magnitudes up to `levels`, scales of any digits or powers of two."""
+    shape, scale_shape = form
+    generator = np.random.default_rng(seed)
+    codes = generator.integers(-levels, levels, shape, endpoint=True).astype(dtype)
+    if dyadic:
+        scale = np.exp2(generator.integers(-3, 0, scale_shape, endpoint=True))
+    else:
+        scale = generator.uniform(0.1, 1.0, scale_shape)
+    scale = jnp.asarray(scale, jnp.float32)
+    return Quantized(jnp.asarray(codes), scale, 8 if levels > 7 else 4, levels)
+
+
+def pair(x_form, w_form, **options):
+    return tensor(X_FORMS[x_form], **options), tensor(W_FORMS[w_form], seed=1, **options)
+
+
+def as_int8(quantized):
+    return quantized.replace(quantized.codes.astype(jnp.int8))
+
+
+def own_slice(tree, learner):
+    return jax.tree.map(lambda leaf: leaf[learner], tree)
+
+
+def terms(x, w):
+    """The products of each group, (codes . codes) * (scale * scale), rounded to float32 twice."""
+    codes_x, codes_w = (np.asarray(t.codes).astype(np.int64) for t in (x, w))
+    scale_x, scale_w = np.asarray(x.scale), np.asarray(w.scale)
+    groups = GROUPS if scale_x.ndim == 1 or scale_w.shape == (GROUPS, OUTPUTS) else 1
+    found = []
+    for group in range(groups):
+        part = np.s_[group * INPUTS // groups : (group + 1) * INPUTS // groups]
+        sums = np.atleast_2d(codes_x)[..., part] @ codes_w[..., part, :]
+        of_x = scale_x[group] if scale_x.ndim == 1 else scale_x
+        of_w = scale_w[[group]] if scale_w.shape == (GROUPS, OUTPUTS) else scale_w
+        term = sums.astype(np.float32) * (of_x * of_w)
+        assert term.dtype == np.float32
+        found.append(term[..., 0, :] if x.ndim == 1 else term)
+    return found
+
+
+def by_hand(quantized, *, activation=False):
+    """The numbers codes * scale, one index of the inputs after the other."""
+    codes = np.asarray(quantized.codes).astype(np.float32)
+    scale = np.asarray(quantized.scale)
+    axis = -1 if activation else -2
+    rows = []
+    for i in range(codes.shape[axis]):
+        row = np.take(codes, i, axis)
+        if scale.ndim == 0:
+            rows.append(row * scale)
+        elif scale.ndim == 1:
+            rows.append(row * scale[i * len(scale) // codes.shape[-1]])
+        elif activation:
+            rows.append(row * scale[..., 0])
+        else:
+            rows.append(row * scale[..., i * scale.shape[-2] // codes.shape[-2], :])
+    return np.stack(rows, axis)
+
+
+def assert_trees_equal(found, expected):
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+# Products.
+
+
+@functools.cache
+def products(x_form):
+    """All products of one form of activations, in one program, which compiles faster."""
+    pairs = {w: pair(x_form, w) for x, w in FORMS if x == x_form}
+    return pairs, multiply_all(pairs)
+
+
+@jax.jit
+def multiply_all(pairs):
+    return {form: matmul(*both) for form, both in pairs.items()}
+
+
+@pytest.mark.parametrize(("x_form", "w_form"), FORMS)
+def test_product_is_the_scaled_sum_of_integers(x_form, w_form):
+    pairs, results = products(x_form)
+    found, expected = results[w_form], terms(*pairs[w_form])
+    assert found.dtype == jnp.float32
+    assert found.shape == expected[0].shape
+    if len(expected) == 1:
+        np.testing.assert_array_equal(found, expected[0])
+    else:
+        # Two sums of three terms that cancel: off by two units of 2^-24 of their magnitudes.
+        exact = sum(term.astype(np.float64) for term in expected)
+        assert np.all(np.abs(found - exact) <= 1e-6 * sum(map(np.abs, expected)))
+
+
+@pytest.mark.parametrize("x_form", ["[rows, in] []", "[rows, in] [groups]"])
+def test_deployed_codes_have_the_same_products(x_form):
+    pairs, expected = products(x_form)
+    found = multiply_all({form: tuple(map(as_int8, both)) for form, both in pairs.items()})
+    assert_trees_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("x_form", "w_form"),
+    [
+        ("[rows, in] []", "[]"),
+        ("[rows, in] [1, 1]", "[1, out]"),
+        ("[3, rows, in] [3, 1, 1]", "[groups, out]"),
+        ("[2, 3, rows, in] [2, 3, 1, 1]", "stack [3, 1, out]"),
+        ("[rows, in] [groups]", "[1, 1]"),
+        ("[rows, in] [groups]", "[groups, out]"),
+        ("[in] []", "stack [3, 1, 1]"),
+    ],
+)
+def test_product_and_gradients_are_those_of_the_dequantized_float_product(x_form, w_form):
+    x, w = pair(x_form, w_form, levels=7, dyadic=True)
+    generator = np.random.default_rng(2)
+    cotangent = generator.integers(-7, 7, terms(x, w)[0].shape, endpoint=True).astype(np.float32)
+
+    def in_float(x, w):
+        return jnp.matmul(dequantize(x), dequantize(w))
+
+    @jax.jit
+    def both(x, w):
+        found, expected = (jax.vjp(product, x, w) for product in (matmul, in_float))
+        return tuple((value, pull_back(cotangent)) for value, pull_back in (found, expected))
+
+    found, expected = both(x, w)
+    assert_trees_equal(found, expected)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(found))
+
+
+@pytest.mark.parametrize(
+    ("of_weight", "shape"),
+    [(blocks.gates(2), (2,)), (blocks.groups(4), (3, 4))],
+    ids=["gate", "group"],
+)
+def test_training_through_codes_has_the_gradients_of_fake_quantization(of_weight, shape):
+    quantizer_x, quantizer_w = quantizers.lsq(4), quantizers.lsq(4, of_weight)
+    generator = np.random.default_rng(0)
+    x, w = (generator.integers(-40, 40, s).astype(np.float32) / 16 for s in ((5, 12), (12, 4)))
+    steps = np.exp2(generator.integers(-3, 0, shape)).astype(np.float32)  # some codes saturate
+    params = {"step_size": jnp.asarray(0.25)}, {"step_size": jnp.asarray(steps)}
+    cotangent = generator.integers(-7, 7, (5, 4), endpoint=True).astype(np.float32)
+
+    @jax.jit
+    def both(*arguments):
+        def in_codes(params, x, w):
+            codes = quantizer_x.codes(params[0], x), quantizer_w.codes(params[1], w)
+            return jnp.sum(matmul(*codes) * cotangent)
+
+        def in_float(params, x, w):
+            numbers = quantizer_x.apply(params[0], x), quantizer_w.apply(params[1], w)
+            return jnp.sum(jnp.matmul(*numbers) * cotangent)
+
+        return tuple(
+            jax.value_and_grad(loss, argnums=(0, 1, 2))(*arguments) for loss in (in_codes, in_float)
+        )
+
+    found, expected = both(params, x, w)
+    assert_trees_equal(found, expected)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(found))
+
+
+@pytest.mark.parametrize("which", ["x", "w"])
+def test_one_operand_in_float_meets_the_numbers_of_the_other(which):
+    x, w = pair("[rows, in] [groups]", "[1, out]", levels=7, dyadic=True)
+    numbers_x, numbers_w = by_hand(x, activation=True), by_hand(w)
+    expected = numbers_x.astype(np.float64) @ numbers_w
+    found = matmul(x, numbers_w) if which == "x" else matmul(jnp.asarray(numbers_x), w)
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_two_arrays_meet_as_ever(dtype):
+    generator = np.random.default_rng(0)
+    x, w = (jnp.asarray(generator.standard_normal(shape), dtype) for shape in ((5, 12), (12, 4)))
+    found = matmul(x, w, name="kernel")
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, jnp.matmul(x, w))
+
+
+def test_sums_beyond_exact_floats_are_refused():
+    def product(length, groups):
+        x = Quantized(jnp.ones((1, length)), jnp.ones([]), 8, 128)
+        weight = Quantized(jnp.ones((length, 2)), jnp.ones((groups, 2)), 8, 128)
+        return jax.eval_shape(matmul, x, weight).shape
+
+    # 2^24 / (128 * 128) terms, in each group.
+    assert product(1024, 1) == (1, 2)
+    assert product(2048, 2) == (1, 2)
+    for length, groups in ((1025, 1), (2050, 2)):
+        with pytest.raises(ValueError, match=r"`x` must have at most 1024 codes .* 128 \* 128"):
+            product(length, groups)
+
+
+@pytest.mark.parametrize("x_form", [form for form in X_FORMS if "groups" in form])
+@pytest.mark.parametrize("w_form", [form for form in W_FORMS if "stack" in form])
+def test_groups_of_stacked_weights_are_refused(x_form, w_form):
+    with pytest.raises(ValueError, match=r"`weight` must be one matrix .* \(3, 12, 4\).*jax.vmap"):
+        matmul(*pair(x_form, w_form))
+
+
+def test_eager_compiled_and_mapped_products_have_the_same_bits():
+    """With a leading axis of learners, for each of whom the scales are [] and [1, out]."""
+    x, w = tensor(((3, 5, 12), (3,))), tensor(((3, 12, 4), (3, 1, 4)), seed=1)
+    mapped = jax.jit(jax.vmap(matmul))(x, w)
+    for learner in range(3):
+        own = own_slice((x, w), learner)
+        np.testing.assert_array_equal(matmul(*own), mapped[learner])
+        np.testing.assert_array_equal(jax.jit(matmul)(*own), mapped[learner])
+
+
+def test_gradients_map_over_learners():
+    x = tensor(((3, 5, 12), (3,)), levels=7, dyadic=True)
+    w = tensor(((3, 12, 4), (3, 3, 4)), seed=1, levels=7, dyadic=True)
+    gradient = jax.jit(jax.value_and_grad(lambda x, w: jnp.sum(matmul(x, w)), argnums=(0, 1)))
+    mapped = jax.vmap(gradient)(x, w)
+    for learner in range(3):
+        assert_trees_equal(own_slice(mapped, learner), gradient(*own_slice((x, w), learner)))
+
+
+def test_compiles_once():
+    traces = []
+
+    @jax.jit
+    def product(x, w):
+        traces.append(x)
+        return matmul(x, w)
+
+    for seed in range(3):
+        product(tensor(X_FORMS["[rows, in] []"], seed=seed), tensor(W_FORMS["[1, out]"], seed=seed))
+    assert len(traces) == 1
+
+
+# The scopes that `audit` reads.
+
+
+def scopes(function, *arguments):
+    jaxpr = jax.make_jaxpr(function)(*arguments)
+    return {str(equation.source_info.name_stack) for equation in jaxpr.eqns}
+
+
+@pytest.mark.parametrize(("bits_w", "bits_x"), [(8, 4), (8, 32), (32, 4), (32, 32)])
+def test_products_are_named(bits_w, bits_x):
+    x, w = tensor(((5, 12), ()), levels=7), tensor(((12, 4), (1, 4)))
+    x, w = dequantize(x) if bits_x == 32 else x, dequantize(w) if bits_w == 32 else w
+    found = scopes(lambda x, w: matmul(x, w, name="encoder_1/kernel"), x, w)
+    assert found == {f"quantized[encoder_1.kernel|w{bits_w}|x{bits_x}]"}
+
+
+def test_grouped_products_and_lookups_are_named():
+    x, w = pair("[rows, in] [groups]", "[groups, out]")
+    assert scopes(lambda x, w: matmul(x, w, name="a/b/c"), x, w) == {"quantized[a.b.c|w8|x8]"}
+    assert scopes(matmul, x, w) == {"quantized[|w8|x8]"}
+    table = tensor(((7, 4), (1, 1)), levels=7)
+    found = scopes(lambda table, i: take(table, i, name="embedding"), table, jnp.arange(3))
+    assert found == {"quantized[embedding|w4|x0]"}
+
+
+# Numbers.
+
+
+@pytest.mark.parametrize("form", W_FORMS)
+def test_dequantized_weights(form):
+    w = tensor(W_FORMS[form])
+    np.testing.assert_array_equal(dequantize(w), by_hand(w))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, jnp.bfloat16])
+def test_numbers_have_the_dtype_of_the_scale(dtype):
+    w = tensor(W_FORMS["[1, out]"], dtype=dtype)
+    found = dequantize(w)
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, by_hand(w))
+
+
+@pytest.mark.parametrize("form", X_FORMS)
+def test_dequantized_activations(form):
+    x = tensor(X_FORMS[form])
+    np.testing.assert_array_equal(dequantize(x), by_hand(x, activation=True))
+
+
+def test_dequantized_stacks_of_groups():
+    w = tensor(((2, 12, 4), (2, 3, 4)))
+    np.testing.assert_array_equal(dequantize(w), by_hand(w))
+    each_input = tensor(((12, 4), (12, 4)))
+    np.testing.assert_array_equal(dequantize(each_input), each_input.codes * each_input.scale)
+
+
+def test_arrays_are_numbers_already():
+    x = jnp.arange(3, dtype=jnp.bfloat16)
+    assert dequantize(x) is x
+
+
+def test_double_precision_scales_give_double_precision(float64):
+    w = Quantized(jnp.asarray([[3.0], [-2.0]], jnp.float32), jnp.asarray(0.1, jnp.float64), 4, 7)
+    assert dequantize(w).dtype == jnp.float64
+    np.testing.assert_allclose(dequantize(w), [[0.3], [-0.2]], rtol=1e-10)
+
+
+# Dropout.
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.int8])
+def test_masked_codes_stay_integers(dtype):
+    x = tensor(X_FORMS["[rows, in] []"], dtype=dtype)
+    keep = np.random.default_rng(3).random((5, 12)) < 0.75
+    masked = x.masked(keep, 0.75)
+    assert masked.codes.dtype == dtype
+    assert (masked.bits, masked.max_abs_code) == (8, 127)
+    np.testing.assert_array_equal(masked.codes, np.where(keep, x.codes, 0))
+    np.testing.assert_array_equal(masked.scale, x.scale / np.float32(0.75))
+
+
+@pytest.mark.parametrize("form", ["[rows, in] []", "[rows, in] [groups]", "[rows, in] [1, 1]"])
+def test_masked_keeps_the_expectation(form):
+    """Over all masks that drop whole thirds of the inputs, each with its probability."""
+    x = tensor(X_FORMS[form])
+    total = np.zeros(x.shape)
+    for thirds in itertools.product((False, True), repeat=3):
+        probability = np.prod(np.where(thirds, 0.75, 0.25))
+        keep = np.repeat(thirds, 4)[None]
+        total += probability * np.asarray(dequantize(x.masked(keep, 0.75)), np.float64)
+    np.testing.assert_allclose(total, dequantize(x), rtol=1e-6)
+
+
+# Moving elements.
+
+
+def test_codes_move_under_their_scale():
+    w = tensor(W_FORMS["[]"])
+    found = map_codes(jnp.transpose, w)
+    assert (found.bits, found.max_abs_code) == (w.bits, w.max_abs_code)
+    np.testing.assert_array_equal(found.codes, np.transpose(w.codes))
+    assert found.scale is w.scale
+    numbers = dequantize(w)
+    np.testing.assert_array_equal(map_codes(jnp.transpose, numbers), np.transpose(numbers))
+
+
+@pytest.mark.parametrize("scale", [(), (1, 4), (3, 1, 1), (3, 6, 4)])
+def test_select(scale):
+    stack = tensor(((3, 12, 4), scale))
+    found = select(stack, 1)
+    assert (found.bits, found.max_abs_code) == (stack.bits, stack.max_abs_code)
+    np.testing.assert_array_equal(found.codes, np.asarray(stack.codes)[1])
+    numbers = dequantize(stack)
+    np.testing.assert_array_equal(dequantize(found), np.asarray(numbers)[1])
+    np.testing.assert_array_equal(select(numbers, 1), np.asarray(numbers)[1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale", "dtype"),
+    [((), (), np.float32), ((3,), (1, 1), np.float32), ((2, 3), (1, 1), np.int8)],
+)
+def test_take(shape, scale, dtype):
+    table = tensor(((7, 4), scale), dtype=dtype)
+    indices = np.random.default_rng(4).integers(0, 7, shape)
+    found = take(table, indices)
+    assert found.codes.dtype == dtype
+    assert found.scale.shape == ()
+    assert (found.bits, found.max_abs_code) == (table.bits, table.max_abs_code)
+    numbers = np.asarray(dequantize(table))[indices]
+    np.testing.assert_array_equal(dequantize(found), numbers)
+    np.testing.assert_array_equal(take(dequantize(table), indices), numbers)
+
+
+@pytest.mark.parametrize("scale", [(1, 4), (7, 1)])
+def test_rows_with_scales_of_their_own_are_refused(scale):
+    with pytest.raises(ValueError, match=r"`weight` must have one scale .*tensor or matrix"):
+        take(tensor(((7, 4), scale)), jnp.arange(3))
+
+
+# Trees.
+
+
+def test_is_a_tree_of_codes_and_scale():
+    w = tensor(W_FORMS["[1, out]"], levels=7)
+    leaves, structure = jax.tree.flatten(w)
+    assert leaves[0] is w.codes
+    assert leaves[1] is w.scale
+    assert jax.tree.unflatten(structure, leaves) == w
+    for found in (jax.tree.map(lambda leaf: 2 * leaf, w), jax.jit(lambda w: w)(w)):
+        assert isinstance(found, Quantized)
+        assert (found.bits, found.max_abs_code) == (4, 7)
+    assert structure != jax.tree.structure(tensor(W_FORMS["[1, out]"]))
+    shapes = jax.eval_shape(lambda: tensor(W_FORMS["[1, out]"]))
+    assert (shapes.shape, shapes.ndim, shapes.scale.shape) == ((12, 4), 2, (1, 4))
+
+
+def test_replace_keeps_the_rest():
+    w = tensor(W_FORMS["[1, out]"], levels=7)
+    codes, scale = jnp.zeros((2, 4)), jnp.ones([])
+    assert w.replace(codes) == Quantized(codes, w.scale, 4, 7)
+    assert w.replace(codes, scale) == Quantized(codes, scale, 4, 7)
