@@ -181,99 +181,108 @@ def test_runs_under_vmap_over_learners(key, batch):
 
 
 BLOCKS = {"shared": TENSOR, "per direction": MATRIX}
-HIDDEN_CLIPS = {"shared": jnp.float32(0.3), "per direction": jnp.array([0.25, 0.4])}
 
 
-def stack_policy(blocks):
+def quantized_layer(blocks, **options):
     hidden = pact_plus(4, blocks, symmetric=True)
-    return Policy(activations=(("input", pact_plus(4)), ("hidden", hidden)))
+    return LSTM(
+        3, policy=Policy(activations=(("input", pact_plus(4)), ("hidden", hidden))), **options
+    )
+
+
+def quantized_weights(params):
+    quantizer = sawb_plus(4, gates(4))
+    return {n: x if n == "bias" else quantizer.codes({}, x) for n, x in params.items()}
 
 
 def quantized_stack(blocks, params, clips, inputs, paddings):
     """Two layers, of which only the first has an "input" to quantize."""
-    policy = stack_policy(blocks)
     for index, (layer, sites) in enumerate(zip(params, clips, strict=True)):
-        codes = {
-            name: leaf if name == "bias" else sawb_plus(4, gates(4)).codes({}, leaf)
-            for name, leaf in layer.items()
-        }
-        lstm = LSTM(3, bidirectional=True, policy=policy, returns_codes=index + 1 < len(params))
-        inputs, _ = lstm.apply({"params": codes, "clips": sites}, inputs, paddings)
+        lstm = quantized_layer(blocks, bidirectional=True, returns_codes=index == 0)
+        variables = {"params": quantized_weights(layer), "clips": sites}
+        inputs, _ = lstm.apply(variables, inputs, paddings)
     return inputs
 
 
-def straight_through(value, seen):
-    """`seen`, with the gradient of `value`."""
-    return value + jax.lax.stop_gradient(seen - value)
+class Fake:
+    """Fake quantization by numpy, or with straight-through gradients by `jax.numpy`."""
 
+    def __init__(self, xp):
+        self.xp = xp
 
-def fake_quantized(x, scale, low, high):
-    u = jnp.clip(x / scale, low, high)
-    return scale * straight_through(u, jnp.round(u))
+    def straight_through(self, value, seen):
+        """`seen`, with the gradient of `value`."""
+        return seen if self.xp is np else value + jax.lax.stop_gradient(seen - value)
 
+    def quantize(self, x, scale, low, high):
+        u = self.xp.clip(x / scale, low, high)
+        return scale * self.straight_through(u, self.xp.round(u))
 
-def fake_asymmetric(x, low, high):
-    scale = (high - low) / 15
-    lowest = straight_through(low / scale, jnp.round(low / scale))
-    return fake_quantized(x, scale, lowest, lowest + 15)
+    def asymmetric(self, x, low, high):
+        scale = (high - low) / 15
+        lowest = self.straight_through(low / scale, self.xp.round(low / scale))
+        return self.quantize(x, scale, lowest, lowest + 15)
 
+    def weights(self, matrix):
+        """SAWB+ in 4 bits, one clip for each direction and gate; all gradients pass."""
+        xp = self.xp
+        gate = matrix.reshape(*matrix.shape[:-1], 4, 3)
+        root_mean_square = xp.sqrt(xp.mean(gate**2, axis=(-3, -1), keepdims=True))
+        mean = xp.mean(xp.abs(gate), axis=(-3, -1), keepdims=True)
+        top = xp.max(xp.abs(gate), axis=(-3, -1), keepdims=True)
+        clip = 12.035 * root_mean_square - 12.03 * mean
+        clip = xp.where((clip <= 0) | (clip > top), top, clip)
+        seen = self.straight_through(gate, self.quantize(gate, clip / 7, -7, 7))
+        return seen.reshape(matrix.shape)
 
-def fake_weights(matrix):
-    """SAWB+ in 4 bits, one clip for each gate, all gradients passed."""
-    parts = []
-    for gate in jnp.split(matrix, 4, axis=-1):
-        magnitudes = jnp.abs(gate)
-        clip = 12.035 * jnp.sqrt(jnp.mean(gate**2)) - 12.03 * jnp.mean(magnitudes)
-        top = jnp.max(magnitudes)
-        clip = jnp.where((clip <= 0) | (clip > top), top, clip)
-        parts.append(straight_through(gate, fake_quantized(gate, clip / 7, -7, 7)))
-    return jnp.concatenate(parts, axis=-1)
-
-
-def reference_stack(params, clips, sequence):
-    """One sequence ``[time, features]``: fake quantization frame by frame, in plain recursions."""
-    first = clips[0]["input"]
-    seen = list(fake_asymmetric(sequence, first["clip_low"], first["clip_high"]))
-    for layer, sites in zip(params, clips, strict=True):
-        produced = []
-        for direction in range(2):
-            kernel, recurrent = (fake_weights(layer[n][direction]) for n in ("kernel", "recurrent"))
-            clip = sites["hidden"]["clip"]
-            clip = clip if clip.ndim == 0 else clip[direction]
-            hidden = codes = cell = jnp.zeros(recurrent.shape[0])
-            frames = []
-            for frame in seen if direction == 0 else seen[::-1]:
-                z = frame @ kernel + codes @ recurrent + layer["bias"][direction]
-                i, f, g, o = jnp.split(z, 4)
-                cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-                hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
-                codes = fake_quantized(hidden, clip / 7, -7, 7)  # once, for all who multiply it
-                frames.append((hidden, codes))
-            produced.append(frames if direction == 0 else frames[::-1])
-        both = [[jnp.concatenate(pair) for pair in zip(*frame)] for frame in zip(*produced)]
-        outputs, seen = zip(*both)
-    return jnp.stack(outputs)
+    def stack(self, params, clips, inputs):
+        """Two layers frame by frame, from ``[time, batch, features]`` without padding."""
+        xp, first = self.xp, clips[0]["input"]
+        seen = list(self.asymmetric(inputs, first["clip_low"], first["clip_high"]))
+        for layer, sites in zip(params, clips, strict=True):
+            kernels, recurrents = (self.weights(layer[name]) for name in ("kernel", "recurrent"))
+            halves = []
+            for direction in range(2):
+                clip = sites["hidden"]["clip"]
+                clip = clip[direction] if clip.ndim else clip
+                bias = layer["bias"][direction][None]
+                codes = cell = xp.zeros((inputs.shape[1], 3))
+                frames = []
+                for frame in seen[:: 1 - 2 * direction]:
+                    z = frame @ kernels[direction] + codes @ recurrents[direction] + bias
+                    i, f, g, o = xp.split(z, 4, axis=-1)
+                    i, f, o = (1 / (1 + xp.exp(-z)) for z in (i, f, o))
+                    cell = f * cell + i * xp.tanh(g)
+                    hidden = o * xp.tanh(cell)
+                    # Quantized once, for the next frame and for the next layer.
+                    codes = self.quantize(hidden, clip / 7, -7, 7)
+                    frames.append((hidden, codes))
+                halves.append(frames[:: 1 - 2 * direction])
+            both = list(zip(*halves, strict=True))
+            outputs = [xp.concatenate([a[0], b[0]], axis=-1) for a, b in both]
+            seen = [xp.concatenate([a[1], b[1]], axis=-1) for a, b in both]
+        return xp.stack(outputs)
 
 
 @pytest.fixture(params=list(BLOCKS))
-def stack(request, key):
+def stack(request):
     """Blocks, parameters and clips of two layers."""
-    keys = jax.random.split(key, 6)
+    generator = np.random.default_rng(0)
+
+    def draw(*shape):
+        return generator.normal(size=shape).astype(np.float32)
+
     params = [
-        {
-            "kernel": jax.random.normal(keys[3 * layer], (2, size, 12)),
-            "recurrent": jax.random.normal(keys[3 * layer + 1], (2, 3, 12)),
-            "bias": 0.5 * jax.random.normal(keys[3 * layer + 2], (2, 12)),
-        }
-        for layer, size in enumerate((5, 6))
+        {"kernel": draw(2, size, 12), "recurrent": draw(2, 3, 12), "bias": 0.5 * draw(2, 12)}
+        for size in (5, 6)
     ]
-    hidden = HIDDEN_CLIPS[request.param]
+    hidden = {"shared": np.array(0.3), "per direction": np.array([0.25, 0.4])}[request.param]
     clips = [
         {
-            "input": {"clip_low": jnp.float32(-0.8), "clip_high": jnp.float32(1.9)},
-            "hidden": {"clip": hidden},
+            "input": {"clip_low": np.float32(-0.8), "clip_high": np.float32(1.9)},
+            "hidden": {"clip": hidden.astype(np.float32)},
         },
-        {"hidden": {"clip": hidden * 0.9}},
+        {"hidden": {"clip": (0.9 * hidden).astype(np.float32)}},
     ]
     return BLOCKS[request.param], params, clips
 
@@ -281,38 +290,38 @@ def stack(request, key):
 def test_a_quantized_stack_agrees_with_plain_fake_quantization(stack, batch):
     blocks, params, clips = stack
     inputs, paddings, lengths = batch
-    outputs = quantized_stack(blocks, params, clips, inputs, paddings)
+    outputs = jax.jit(quantized_stack, static_argnums=0)(blocks, params, clips, inputs, paddings)
+    exact = jax.tree.map(lambda x: np.asarray(x, np.float64), (params, clips))
     for row, length in enumerate(lengths):
         assert not np.any(outputs[row, length:])
         if length:
-            expected = jax.jit(reference_stack)(params, clips, inputs[row, :length])
-            # A float32 product of dequantized numbers rounds where that of codes does not; no
-            # code of these inputs lies so close to a tie that it would flip.
+            sequence = np.asarray(inputs, np.float64)[row, :length, None]
+            expected = Fake(np).stack(*exact, sequence)[:, 0]
+            # No code lies so close to a tie that float32 would flip it.
             np.testing.assert_allclose(outputs[row, :length], expected, rtol=1e-5, atol=1e-6)
     assert len(np.unique(outputs[0])) > 15  # numbers, not codes
 
 
-def test_gradients_of_a_quantized_stack_equal_automatic_differentiation(stack, key):
-    blocks, params, clips = stack
-    inputs = jax.random.normal(key, (2, 4, 5))
-    lengths = [4, 2]
-    paddings = jnp.asarray(paddings_of(lengths, 4))
+@pytest.mark.parametrize("stack", ["per direction"], indirect=True)
+def test_gradients_of_a_quantized_stack_equal_automatic_differentiation(stack):
+    blocks, *variables = stack
+    arguments = *variables, np.random.default_rng(1).normal(size=(2, 3, 5)).astype(np.float32)
 
     def ours(params, clips, inputs):
-        return jnp.sum(jnp.sin(quantized_stack(blocks, params, clips, inputs, paddings)))
+        return jnp.sum(jnp.sin(quantized_stack(blocks, params, clips, inputs, None)))
 
     def plain(params, clips, inputs):
-        rows = [reference_stack(params, clips, inputs[r, :n]) for r, n in enumerate(lengths)]
-        return sum(jnp.sum(jnp.sin(row)) for row in rows)
+        return jnp.sum(jnp.sin(Fake(jnp).stack(params, clips, jnp.swapaxes(inputs, 0, 1))))
 
-    arguments = params, clips, inputs
-    gradients = jax.jit(jax.grad(ours, argnums=(0, 1, 2)))(*arguments)
-    expected = jax.jit(jax.grad(plain, argnums=(0, 1, 2)))(*arguments)
+    gradients, expected = (
+        jax.jit(jax.grad(function, argnums=(0, 1, 2)))(*arguments) for function in (ours, plain)
+    )
     # Sums over frames, rows and gates run in another order, and clips sum terms of both signs.
     chex.assert_trees_all_close(gradients, expected, rtol=2e-5, atol=2e-5)
-    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradients))
+    assert all(np.all(np.isfinite(x)) and np.any(x != 0) for x in jax.tree.leaves(gradients))
 
 
+@pytest.mark.parametrize("stack", ["per direction"], indirect=True)
 def test_padding_changes_nothing_with_codes(stack, batch):
     blocks, params, clips = stack
     inputs, paddings, _ = batch
@@ -340,47 +349,55 @@ def test_codes_of_a_layer_are_its_quantized_outputs(stack, batch):
     blocks, params, clips = stack
     inputs, paddings, _ = batch
     variables = {"params": params[0], "clips": clips[0]}
-    layer = LSTM(3, bidirectional=True, policy=stack_policy(blocks))
-    outputs, _ = layer.apply(variables, inputs, paddings)
-    codes, _ = layer.copy(returns_codes=True).apply(variables, inputs, paddings)
+    layer = quantized_layer(blocks, bidirectional=True)
+
+    @jax.jit
+    def run(variables):
+        codes, _ = layer.copy(returns_codes=True).apply(variables, inputs, paddings)
+        return layer.apply(variables, inputs, paddings)[0], codes
+
+    outputs, codes = run(variables)
     assert isinstance(codes, Quantized)
-    scales = np.repeat(np.broadcast_to(clips[0]["hidden"]["clip"], 2), 3) / np.float32(7)
+    scales = np.repeat(np.broadcast_to(clips[0]["hidden"]["clip"], 2), 3) / 7
     expected = np.clip(np.round(np.asarray(outputs) / scales), -7, 7)
     np.testing.assert_array_equal(codes.codes, expected)
     np.testing.assert_allclose(dequantize(codes), expected * scales, rtol=1e-6)
 
 
 @pytest.mark.parametrize("returns_codes", [False, True])
-def test_quantized_steps_equal_the_whole_sequence(key, batch, returns_codes):
+@pytest.mark.parametrize("stack", ["per direction"], indirect=True)
+def test_quantized_steps_equal_the_whole_sequence(stack, batch, returns_codes):
+    blocks, (params, _), (clips, _) = stack
     inputs, _, _ = batch
-    layer = LSTM(3, policy=stack_policy(MATRIX), returns_codes=returns_codes)
-    variables = layer.init(key, inputs)
-    weights = {
-        name: leaf if name == "bias" else sawb_plus(4, gates(4)).codes({}, leaf)
-        for name, leaf in variables["params"].items()
-    }
-    clips = variables["clips"] | {"hidden": {"clip": jnp.array([0.3])}}
-    variables = {"params": weights, "clips": clips}
-    whole, last = layer.apply(variables, inputs)
+    layer = quantized_layer(blocks, returns_codes=returns_codes)
+    params = jax.tree.map(lambda leaf: leaf[:1], params)
+    clips = clips | {"hidden": {"clip": clips["hidden"]["clip"][:1]}}
+    variables = {"params": jax.jit(quantized_weights)(params), "clips": clips}
+    whole, last = jax.jit(layer.apply)(variables, inputs)
     assert isinstance(whole, Quantized) == returns_codes
-    whole = dequantize(whole)
     step = jax.jit(lambda *arguments: layer.apply(variables, *arguments, method="step"))
-    state = (jnp.zeros((1, 4, 3)), jnp.zeros((1, 4, 3)))
+    state = (np.zeros((1, 4, 3), np.float32), np.zeros((1, 4, 3), np.float32))
     for time in range(inputs.shape[1]):
         output, state = step(inputs[:, time], state)
-        np.testing.assert_allclose(dequantize(output), whole[:, time], rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(
+            dequantize(output), dequantize(whole)[:, time], rtol=1e-6, atol=1e-7
+        )
     chex.assert_trees_all_close(state, last, rtol=1e-6, atol=1e-7)
 
 
-def test_calibration_of_a_layer_stays_in_float(key, batch):
-    inputs, paddings, _ = batch
-    layer = LSTM(3, bidirectional=True, policy=stack_policy(MATRIX), returns_codes=True)
-    plain = LSTM(3, bidirectional=True)
-    variables = layer.init(key, inputs, paddings)
-    variables = {"params": variables["params"], "clips": variables["clips"]}
-    no_paddings = jnp.zeros_like(paddings)
-    (outputs, _), noted = layer.apply(variables, inputs, no_paddings, mutable=["calibration"])
-    expected, _ = plain.apply({"params": variables["params"]}, inputs, no_paddings)
+@pytest.mark.parametrize("stack", ["per direction"], indirect=True)
+def test_calibration_of_a_layer_stays_in_float(stack, batch):
+    blocks, (params, _), (clips, _) = stack
+    inputs, _, _ = batch
+    layer = quantized_layer(blocks, bidirectional=True, returns_codes=True)
+
+    @jax.jit
+    def run(params):
+        variables = {"params": params, "clips": clips}
+        plain = LSTM(3, bidirectional=True).apply({"params": params}, inputs)
+        return layer.apply(variables, inputs, mutable=["calibration"]), plain
+
+    ((outputs, _), noted), (expected, _) = run(params)
     np.testing.assert_allclose(outputs, expected, rtol=1e-6, atol=1e-7)
     (found,) = noted["calibration"]["hidden"]
     halves = np.abs(np.asarray(expected, np.float64)).reshape(4, 7, 2, 3)

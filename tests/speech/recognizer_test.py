@@ -1,12 +1,17 @@
+import dataclasses
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from gossamer.core.paths import named_leaves
 from gossamer.speech import recognizer
+from gossamer.speech.calibration import first_clips
+from gossamer.speech.policies import deploy_variables, named_policy
 from gossamer.speech.recipe import DataConfig, SpeechConfig
 from gossamer.speech.recognizer import Recognizer
 from gossamer.speech.text import Vocabulary
@@ -110,3 +115,52 @@ def test_the_header_is_plain_json(model, tmp_path):
 def test_unknown_pretrained_name_lists_the_known():
     with pytest.raises(ValueError, match="`name` must be one of"):
         recognizer.pretrained("absent")
+
+
+@pytest.fixture(scope="module")
+def quantized(model):
+    """The same recognizer with 4-bit codes and clips that its values fill."""
+    policy = named_policy("int4_paper")
+    network = Transducer(CONFIG.model, vocabulary_size=len(model.vocabulary), policy=policy)
+    clips = jax.eval_shape(lambda: first_clips(network, model.params["params"]))
+    clips = jax.tree.map_with_path(
+        lambda path, leaf: jnp.full(leaf.shape, -2.0 if "clip_low" in str(path) else 1.0), clips
+    )
+    variables = {"params": model.params["params"], "clips": clips | {"weights": {}}}
+    config = dataclasses.replace(CONFIG, quantize="int4_paper")
+    return Recognizer(config, model.vocabulary, deploy_variables(policy, variables))
+
+
+def test_packing_gives_the_quantized_model_back(quantized, waveforms, tmp_path):
+    path = tmp_path / "model.safetensors"
+    recognizer.save(path, quantized)
+    read = recognizer.load(path)
+    assert read.config == quantized.config
+    assert read.model == quantized.model
+    # Biases here are numbers of half precision, so that nothing at all is lost.
+    chex.assert_trees_all_equal(read.params, quantized.params)
+    expected = recognizer.transcribe(quantized, waveforms[:2])
+    assert any(transcript.text for transcript in expected)
+    assert recognizer.transcribe(read, waveforms[:2]) == expected
+
+
+def test_reads_files_of_the_first_format(model, waveforms, tmp_path):
+    path = tmp_path / "model.safetensors"
+    tensors = {name: np.asarray(leaf, np.float16) for name, leaf in named_leaves(model.params)}
+    config = {
+        "data": {"sample_rate": 8000},
+        "model": dataclasses.asdict(CONFIG.model),
+        "seed": 7,
+    }
+    header = {
+        "format": "gossamer-recognizer-1",
+        "config": json.dumps(config),
+        "vocabulary": json.dumps(model.vocabulary.characters),
+    }
+    save_file(tensors, path, metadata=header)
+    read = recognizer.load(path)
+    assert read.config.model == CONFIG.model
+    assert read.config.quantize is None
+    chex.assert_trees_all_equal(read.params, model.params)
+    assert read.model == model.model
+    assert recognizer.transcribe(read, waveforms[:2]) == recognizer.transcribe(model, waveforms[:2])

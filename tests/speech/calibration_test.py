@@ -1,0 +1,126 @@
+import itertools
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from gossamer.core.blocks import MATRIX
+from gossamer.core.quantization import Policy
+from gossamer.core.quantizers import pact_plus
+from gossamer.speech import features
+from gossamer.speech.calibration import calibrate, first_clips
+from gossamer.speech.policies import named_policy
+from gossamer.speech.transducer import Transducer, TransducerConfig
+
+MODEL = TransducerConfig(
+    encoder_layers=1,
+    encoder_size=4,
+    reduce_after=(0,),
+    embedding_size=3,
+    predictor_size=4,
+    joiner_size=5,
+)
+# Weights have learned clips here, besides those of `int4_paper` for activations.
+LEARNED = Policy(
+    weights=(
+        (r"(encoder_1|predictor)/kernel", pact_plus(4, MATRIX, symmetric=True)),
+        ("output/kernel", pact_plus(4)),
+    ),
+    activations=named_policy("int4_paper").activations,
+)
+NETWORK = Transducer(MODEL, vocabulary_size=6, policy=LEARNED)
+
+
+def make_batch(seed, learners=()):
+    generator = np.random.default_rng(seed)
+    samples = generator.integers(1500, 2001, size=(*learners, 2))
+    paddings = (np.arange(2000) >= samples[..., None]).astype(np.float32)
+    waveform = generator.normal(scale=0.1 * seed, size=paddings.shape) * (1 - paddings)
+    return {
+        "waveform": waveform.astype(np.float32),
+        "waveform_paddings": paddings,
+        "labels": generator.integers(1, 6, size=(*learners, 2, 3)).astype(np.int32),
+        "label_paddings": np.zeros((*learners, 2, 3), np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def params():
+    def draw(key):
+        inputs = np.zeros((1, 8, 240), np.float32), np.zeros((1, 8), np.float32)
+        return NETWORK.init(key, *inputs, np.zeros((1, 2), np.int32))["params"]
+
+    return jax.jit(draw)(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def clips(params):
+    """Of the first two of many batches, each for two learners."""
+    batches = (make_batch(seed, learners=(2,)) for seed in itertools.count(1))
+    return calibrate(NETWORK, params, batches, sample_rate=8000, number=2)
+
+
+def test_clips_are_means_of_percentiles_over_batches(clips):
+    ends = []
+    for seed in (1, 2):
+        batch = {name: x.reshape(4, -1) for name, x in make_batch(seed, learners=(2,)).items()}
+        frames, _ = jax.jit(features.extract)(
+            batch["waveform"], waveform_paddings=batch["waveform_paddings"]
+        )
+        frames = np.asarray(frames, np.float64)
+        if frames.shape[1] % 2:  # the encoder joins pairs of frames
+            frames = np.concatenate([frames, np.zeros_like(frames[:, :1])], axis=1)
+        values = np.sort(frames.ravel())
+        place = 0.001 * (values.size - 1)  # between two values
+        below, share = int(place), place - int(place)
+        ends.append(
+            [
+                values[below] * (1 - share) + values[below + 1] * share,
+                values[-1 - below] * (1 - share) + values[-2 - below] * share,
+            ]
+        )
+    low, high = np.mean(ends, axis=0)
+    found = clips["encoder_1"]["input"]
+    assert set(found) == {"clip_low", "clip_high"}
+    assert low < 0 < high
+    # The position between the two values is a float32 number up to 10^4, of 7 digits.
+    np.testing.assert_allclose(found["clip_low"], low, rtol=1e-4)
+    np.testing.assert_allclose(found["clip_high"], high, rtol=1e-4)
+
+
+def test_learners_are_more_rows(params, clips):
+    rows = [
+        {name: x.reshape(4, -1) for name, x in make_batch(seed, learners=(2,)).items()}
+        for seed in (1, 2)
+    ]
+    found = calibrate(NETWORK, params, iter(rows), sample_rate=8000)
+    chex.assert_trees_all_close(found, clips, rtol=1e-6)
+
+
+def test_every_site_with_clips_has_them(params, clips):
+    expected = jax.eval_shape(lambda: first_clips(NETWORK, params))
+    sites = {layer: found for layer, found in clips.items() if layer != "weights"}
+    chex.assert_trees_all_equal_shapes(sites, expected)
+    assert sites["encoder_1"]["hidden"]["clip"].shape == (2,)
+    assert "output" not in sites  # bounded: a constant clip
+    assert "ctc_output" not in sites
+    assert all(np.all(np.isfinite(clip)) for clip in jax.tree.leaves(clips))
+
+
+def test_weights_have_clips_where_these_are_learned(params, clips):
+    weights = clips["weights"]
+    assert set(weights) == {"encoder_1/kernel", "predictor/kernel", "output/kernel"}
+    for path in ("encoder_1/kernel", "predictor/kernel"):
+        layer, name = path.split("/")
+        kernel = np.abs(np.asarray(params[layer][name], np.float64))
+        expected = np.percentile(kernel, 99.9, axis=(1, 2))
+        np.testing.assert_allclose(weights[path]["clip"], expected, rtol=1e-5)
+    ends = np.percentile(np.asarray(params["output"]["kernel"], np.float64), [0.1, 99.9])
+    found = weights["output/kernel"]
+    np.testing.assert_allclose([found["clip_low"], found["clip_high"]], ends, rtol=1e-5)
+
+
+def test_a_model_without_policy_is_refused(params):
+    with pytest.raises(ValueError, match="`model` must have a policy"):
+        calibrate(NETWORK.copy(policy=None), params, iter([]), sample_rate=8000)
