@@ -10,6 +10,8 @@ clip is a maximum. Which quantizer the papers gave to which tensor is not known 
 
 from typing import Any, Literal
 
+import jax
+
 from ..core.blocks import MATRIX, gates
 from ..core.quantization import Policy, deploy, fake_quantize
 from ..core.quantizers import (
@@ -54,7 +56,8 @@ def deploy_variables(policy: Policy | None, variables: dict[str, Any]) -> dict[s
     """A transducer's variables for recognition: weights as int8 codes, and the sites' clips."""
     if policy is None:
         return variables
-    variables = deploy(quantize_variables(policy, variables))
+    # Compiled as in training: one operation after the other, scales differ in their last bits.
+    variables = deploy(jax.jit(quantize_variables, static_argnums=0)(policy, variables))
     sites = {name: clips for name, clips in variables["clips"].items() if name != "weights"}
     return variables | {"clips": sites}
 

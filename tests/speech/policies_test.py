@@ -36,7 +36,7 @@ MODEL = TransducerConfig(
 CONFIG = SpeechConfig(
     model=MODEL,
     augmentation=AugmentationConfig(num_time_masks=0, num_frequency_masks=0),
-    optimizer=OptimizerConfig(steps=30, peak_learning_rate=3e-2, warmup=0.2),
+    optimizer=OptimizerConfig(steps=20, peak_learning_rate=3e-2, warmup=0.2),
     learners=LearnersConfig(number=2, topology="complete", order="atc"),
     quantize="int4_paper",
 )
@@ -169,7 +169,6 @@ def test_quantized_learners_learn():
         state, metrics = step(state, batch)
         assert float(metrics["finite"][0]) == 1
         losses.append(float(metrics["loss"][0]))
-    print(losses)
     assert losses[-1] < 0.7 * losses[0]
     moved = {
         path: float(np.max(np.abs(new - old)))
@@ -177,15 +176,13 @@ def test_quantized_learners_learn():
             named_leaves(first), named_leaves(state.params), strict=True
         )
     }
-    # In training codes reach these two from the layer before.
-    unused = {path for path in moved if path.startswith(UNUSED)}
-    assert {path for path, distance in moved.items() if distance == 0} == unused
+    # Codes reach these two layers, so that their own sites have nothing to quantize.
+    idle = ("clips/encoder_2/input/", "clips/predictor/input/")
+    for path, distance in moved.items():
+        assert (distance > 0) != path.startswith(idle), path
     assert "clips/encoder_1/input/clip_low" in moved
     # Each has seen its own recordings; adapting, then averaging with all, makes them agree.
     # In ulps: the two terms of a mean may be added in either order.
     for leaf in jax.tree.leaves(state.params):
         np.testing.assert_allclose(leaf[0], leaf[1], rtol=1e-6, atol=1e-7)
     assert float(metrics["consensus_distance"][0]) < 1e-6
-
-
-UNUSED = ("clips/encoder_2/input/", "clips/predictor/input/")

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from functools import partial
 
 import chex
 import jax
@@ -117,16 +118,24 @@ def test_unknown_pretrained_name_lists_the_known():
         recognizer.pretrained("absent")
 
 
+def first_clip(size, path, leaf):
+    return jnp.full(leaf.shape, -size if "low" in str(path) else size)
+
+
 @pytest.fixture(scope="module")
 def quantized(model):
     """The same recognizer with 4-bit codes and clips that its values fill."""
     policy = named_policy("int4_paper")
     network = Transducer(CONFIG.model, vocabulary_size=len(model.vocabulary), policy=policy)
     clips = jax.eval_shape(lambda: first_clips(network, model.params["params"]))
-    clips = jax.tree.map_with_path(
-        lambda path, leaf: jnp.full(leaf.shape, -2.0 if "clip_low" in str(path) else 1.0), clips
-    )
-    variables = {"params": model.params["params"], "clips": clips | {"weights": {}}}
+    features = clips.pop("encoder_1")
+    clips = jax.tree.map_with_path(partial(first_clip, 0.2), clips)
+    clips["encoder_1"] = jax.tree.map_with_path(partial(first_clip, 1.0), features)
+    params = dict(model.params["params"])
+    for name in ("encoder_projection", "predictor_projection"):
+        # Else the joint vector would have no codes but zero.
+        params[name] = {"kernel": 16 * params[name]["kernel"], "bias": params[name]["bias"]}
+    variables = {"params": params, "clips": clips | {"weights": {}}}
     config = dataclasses.replace(CONFIG, quantize="int4_paper")
     return Recognizer(config, model.vocabulary, deploy_variables(policy, variables))
 
@@ -139,9 +148,9 @@ def test_packing_gives_the_quantized_model_back(quantized, waveforms, tmp_path):
     assert read.model == quantized.model
     # Biases here are numbers of half precision, so that nothing at all is lost.
     chex.assert_trees_all_equal(read.params, quantized.params)
-    expected = recognizer.transcribe(quantized, waveforms[:2])
-    assert any(transcript.text for transcript in expected)
-    assert recognizer.transcribe(read, waveforms[:2]) == expected
+    expected = recognizer.transcribe(quantized, waveforms[:1])
+    assert expected[0].text
+    assert recognizer.transcribe(read, waveforms[:1]) == expected
 
 
 def test_reads_files_of_the_first_format(model, waveforms, tmp_path):
@@ -163,4 +172,4 @@ def test_reads_files_of_the_first_format(model, waveforms, tmp_path):
     assert read.config.quantize is None
     chex.assert_trees_all_equal(read.params, model.params)
     assert read.model == model.model
-    assert recognizer.transcribe(read, waveforms[:2]) == recognizer.transcribe(model, waveforms[:2])
+    assert recognizer.transcribe(read, waveforms[:1]) == recognizer.transcribe(model, waveforms[:1])
