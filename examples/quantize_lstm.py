@@ -2,10 +2,11 @@
 
     python examples/quantize_lstm.py
 
-The model is a plain function, `classify`, that tells at which of eight speeds a noisy point
-circles. Quantization asks two things of it: each product names its weight, and what it multiplies
-passes the quantizer of a named site. A policy then decides what becomes codes and how; the same
-function runs in float, in training with codes that pass gradients on, and deployed with int8 codes.
+The model is a plain function, `classify`, that tells at which of eight speeds a noisy point runs
+around a circle. Quantization asks two things of it: each product names its weight, and what it
+multiplies passes the quantizer of a named site. A policy then decides what becomes codes and how.
+The same function runs in float, in training with codes that pass gradients on, and deployed with
+int8 codes.
 
 Clips at the maxima cost accuracy. Training wins it back, with clips that fit the statistics of each
 gate's weights (SAWB), a learned range for the inputs (PACT), and the bound of the hidden state.
@@ -32,14 +33,15 @@ TAILORED = Policy(
 )
 
 
+@functools.partial(jax.jit, static_argnames="number")
 def draw(seed, number):
     """Noisy points on circles [number, FRAMES, 2], and which speed they have, [number]."""
     keys = jax.random.split(jax.random.key(seed), 3)
     labels = jax.random.randint(keys[0], (number, 1), 0, SPEEDS)
     phases = jax.random.uniform(keys[1], (number, 1), maxval=2 * jnp.pi)
-    angles = 0.25 * (labels - 3.5) * jnp.arange(FRAMES) + phases
+    angles = 0.08 * (labels - 3.5) * jnp.arange(FRAMES) + phases
     points = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=-1)
-    return points + 0.4 * jax.random.normal(keys[2], points.shape), labels[:, 0]
+    return points + 0.2 * jax.random.normal(keys[2], points.shape), labels[:, 0]
 
 
 def classify(policy, weights, clips, inputs):
@@ -93,15 +95,13 @@ weights, _ = train(FLOAT, weights, {}, steps=500)
 inputs, labels = draw(-1, 4096)
 trained, clips = train(TAILORED, weights, {"lstm/input": INPUT.init(inputs)}, steps=250)
 
-model = functools.partial(classify, TAILORED)
-naive, codes = (
-    fake_quantize(policy).codes(params, {})
-    for policy, params in ((NAIVE, weights), (TAILORED, trained))
-)
+model = jax.jit(functools.partial(classify, TAILORED))
+naive = jax.jit(fake_quantize(NAIVE).codes)(weights, {})
+codes = jax.jit(fake_quantize(TAILORED).codes)(trained, {})
 deployed = deploy(codes)
 logits = {
-    "float": classify(FLOAT, weights, {}, inputs),
-    "4 bits, maxima, not trained": classify(NAIVE, naive, {}, inputs),
+    "float": jax.jit(classify, static_argnums=0)(FLOAT, weights, {}, inputs),
+    "4 bits, maxima, not trained": jax.jit(classify, static_argnums=0)(NAIVE, naive, {}, inputs),
     "4 bits, trained": model(codes, clips, inputs),
     "4 bits, deployed": model(deployed, clips, inputs),
 }

@@ -39,7 +39,7 @@ def calibrate(
         raise ValueError("`model` must have a policy to be calibrated.")
 
     @jax.jit
-    def survey(batch):
+    def survey(params, batch):  # not closed over, which would compile the weights as constants
         rows = {name: x.reshape(-1, x.shape[-1]) for name, x in batch.items()}
         inputs, paddings = features.extract(
             rows["waveform"], sample_rate, waveform_paddings=rows["waveform_paddings"]
@@ -53,7 +53,7 @@ def calibrate(
             lambda visits: visits[0], noted[CALIBRATION], is_leaf=lambda x: isinstance(x, tuple)
         )
 
-    noted = [survey(batch) for batch in itertools.islice(batches, number)]
+    noted = [survey(params, batch) for batch in itertools.islice(batches, number)]
     clips = jax.tree.map(lambda *values: jnp.mean(jnp.stack(values), axis=0), *noted)
     clips = {layer: found for layer, sites in clips.items() if (found := _without_empty(sites))}
     return clips | {WEIGHTS: fake_quantize(policy).init(params)}
