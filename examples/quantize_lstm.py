@@ -18,18 +18,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gossamer.core import audit, compression, quantizers
+from gossamer.core import audit, compression
 from gossamer.core.blocks import gates
 from gossamer.core.quantization import Policy, clip_labels, deploy, fake_quantize
 from gossamer.core.quantized import matmul
+from gossamer.core.quantizers import fixed, max_abs, pact_plus, sawb_plus
 
 FRAMES, SPEEDS, CELLS = 16, 8, 32
-INPUT = quantizers.pact_plus(4)
 FLOAT = Policy()
-NAIVE = Policy(((".*", quantizers.max_abs(4)),), ((".*", quantizers.max_abs(4)),))
+NAIVE = Policy(weights=((".*", max_abs(4)),), activations=((".*", max_abs(4)),))
+INPUT = pact_plus(4)
 TAILORED = Policy(
-    weights=(("lstm/.*", quantizers.sawb_plus(4, gates(4))), (".*", quantizers.sawb_plus(4))),
-    activations=(("lstm/input", INPUT), (".*", quantizers.fixed(4, clip=1.0))),
+    weights=(("lstm/.*", sawb_plus(4, gates(4))), ("output/.*", sawb_plus(4))),
+    activations=(("lstm/input", INPUT), (".*", fixed(4, clip=1.0))),
 )
 
 
@@ -44,8 +45,15 @@ def draw(seed, number):
     return points + 0.2 * jax.random.normal(keys[2], points.shape), labels[:, 0]
 
 
+@functools.partial(jax.jit, static_argnames="policy")
+def quantize(policy, weights):
+    """Weights as codes, where the policy says so; neither SAWB nor maxima have clips to learn."""
+    return fake_quantize(policy).codes(weights, {})
+
+
+@functools.partial(jax.jit, static_argnames="policy")
 def classify(policy, weights, clips, inputs):
-    """Logits [number, SPEEDS] of an LSTM's last state, by weights in float or as codes."""
+    """Logits [number, SPEEDS] from the last state of an LSTM; weights in float or as codes."""
 
     def multiply(x, name):
         site = audit.site_of(name)  # lstm/input, lstm/hidden, output/input
@@ -69,7 +77,7 @@ def train(policy, weights, clips, steps):
     """Weights and clips after `steps` batches of 64 sequences."""
 
     def loss(variables, inputs, labels):
-        codes = fake_quantize(policy).codes(variables["weights"], {})  # SAWB has no clips to learn
+        codes = quantize(policy, variables["weights"])
         logits = classify(policy, codes, variables["clips"], inputs)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
@@ -94,21 +102,19 @@ weights = {
 weights, _ = train(FLOAT, weights, {}, steps=500)
 inputs, labels = draw(-1, 4096)
 trained, clips = train(TAILORED, weights, {"lstm/input": INPUT.init(inputs)}, steps=250)
-
-model = jax.jit(functools.partial(classify, TAILORED))
-naive = jax.jit(fake_quantize(NAIVE).codes)(weights, {})
-codes = jax.jit(fake_quantize(TAILORED).codes)(trained, {})
+codes = quantize(TAILORED, trained)
 deployed = deploy(codes)
+
 logits = {
-    "float": jax.jit(classify, static_argnums=0)(FLOAT, weights, {}, inputs),
-    "4 bits, maxima, not trained": jax.jit(classify, static_argnums=0)(NAIVE, naive, {}, inputs),
-    "4 bits, trained": model(codes, clips, inputs),
-    "4 bits, deployed": model(deployed, clips, inputs),
+    "float": classify(FLOAT, weights, {}, inputs),
+    "4 bits, maxima, not trained": classify(NAIVE, quantize(NAIVE, weights), {}, inputs),
+    "4 bits, trained": classify(TAILORED, codes, clips, inputs),
+    "4 bits, deployed": classify(TAILORED, deployed, clips, inputs),
 }
 for name, found in logits.items():
-    print(f"{name:28} {100 * jnp.mean(found.argmax(-1) == labels):.1f}% right")
-*_, emulated, integer = logits.values()
-print(f"deployed and trained agree in every bit: {jnp.array_equal(emulated, integer)}")
+    print(f"{name:28}{100 * jnp.mean(found.argmax(-1) == labels):5.1f}% right")
+same = jnp.array_equal(logits["4 bits, trained"], logits["4 bits, deployed"])
+print(f"trained and deployed agree in every bit: {same}\n")
+model = functools.partial(classify, TAILORED)
 found = audit.audit(model, deployed, clips, inputs[:1], policy=TAILORED, params=deployed)
-print(audit.table(found))
-print(compression.table(compression.compression_report(deployed)))
+print(audit.table(found), compression.table(compression.compression_report(deployed)), sep="\n\n")
