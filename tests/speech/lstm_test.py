@@ -323,25 +323,22 @@ def test_gradients_of_a_quantized_stack_equal_automatic_differentiation(stack):
 
 @pytest.mark.parametrize("stack", ["per direction"], indirect=True)
 def test_padding_changes_nothing_with_codes(stack, batch):
+    """Not even far beyond the clips; that lengths do not matter, the plain recursion shows."""
     blocks, params, clips = stack
     inputs, paddings, _ = batch
-    longer = jnp.concatenate([inputs, jnp.full((4, 5, 5), 1e3)], axis=1)
-    longer_paddings = jnp.concatenate([paddings, jnp.ones((4, 5))], axis=1)
 
     @jax.jit
-    def run(inputs, paddings):
+    def run(inputs):
         def objective(params, clips):
             outputs = quantized_stack(blocks, params, clips, inputs, paddings)
             return jnp.sum(jnp.sin(outputs)), outputs
 
         return jax.grad(objective, argnums=(0, 1), has_aux=True)(params, clips)
 
-    gradients, outputs = run(inputs, paddings)
-    padded_gradients, padded = run(longer, longer_paddings)
-    np.testing.assert_allclose(padded[:, :7], outputs, rtol=1e-6, atol=1e-7)
-    assert not np.any(padded[:, 7:])
-    # As in float: sums over more frames may be grouped differently.
-    chex.assert_trees_all_close(padded_gradients, gradients, rtol=1e-5, atol=1e-6)
+    padded = np.asarray(paddings, bool)[:, :, None]
+    silent, loud = (run(np.where(padded, np.float32(x), inputs)) for x in (0, 1e3))
+    chex.assert_trees_all_close(loud, silent, rtol=1e-6, atol=1e-7)
+    assert np.any(silent[1] != 0)
 
 
 def test_codes_of_a_layer_are_its_quantized_outputs(stack, batch):
