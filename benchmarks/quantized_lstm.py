@@ -5,19 +5,21 @@
 
 A step is the loss and its gradient with respect to weights and clips. In 4 bits it quantizes as the
 policy ``int4_paper`` does: weights anew at each step, by SAWB+ with a clip for each gate; features
-by asymmetric PACT+; hidden states by PACT+ with a clip for each direction. All take turns in one
+by asymmetric PACT+; hidden states by PACT+ with a clip for each direction. Both take turns in one
 process on the same inputs. The ratios are of the medians and of the least times; where other
 programs disturb, the least times tell more.
 
-What really is quantized, the second part shows. Of our layers it prints the audit. Of qwix, whose
-rules ask for 4-bit weights and 8-bit activations in ``nn.RNN(nn.OptimizedLSTMCell)``, it counts the
-products by the dtype of their operands and the roundings in the traced program, and compares the
-outputs with those in float. qwix replaces functions of JAX while it traces a model; but the cell
-multiplies by ``jnp.dot``, which is jitted, so what was traced first stays in JAX's cache. Hence the
-models are traced in several orders, and with qwix's option ``disable_jit``.
+The second part shows what really is quantized: of our layers by the audit; of qwix, whose rules ask
+for 4-bit weights and 8-bit activations in the cells of ``nn.RNN(nn.OptimizedLSTMCell)``, by the
+products and roundings of the traced program, each counted as often as it runs. Its outputs are to
+be compared with ours in 8 bits. qwix replaces functions of JAX while it traces a model; but the
+cell multiplies by ``jnp.dot``, which is jitted, so that JAX's cache decides: what was traced first
+is used again, in float or quantized, for either model. Hence the different orders, and qwix's
+option ``disable_jit``.
 """
 
 import argparse
+import functools
 import importlib
 import os
 import statistics
@@ -34,17 +36,24 @@ from jax.extend.core import Jaxpr
 from gossamer.core.audit import audit, table
 from gossamer.core.blocks import MATRIX, gates
 from gossamer.core.quantization import Policy, fake_quantize
-from gossamer.core.quantizers import pact_plus, sawb_plus
+from gossamer.core.quantizers import calibrated, max_abs, pact_plus, sawb_plus
 from gossamer.speech.layers import CALIBRATION, CLIPS
 from gossamer.speech.lstm import LSTM
 
 BATCH, FRAMES, FEATURES, SIZE, LAYERS = 16, 200, 640, 320, 2
-BUDGET = 1.25  # of a quantized step, in steps in float
-POLICY = Policy(
-    weights=(("layer_.*/(kernel|recurrent)", sawb_plus(4, gates(4))),),
+BUDGET = 1.25  # of a step in 4 bits, in steps in float
+FOUR_BITS = Policy(
+    weights=((".*/(kernel|recurrent)", sawb_plus(4, gates(4))),),
     activations=(
         ("layer_0/input", pact_plus(4)),
         (".*/hidden", pact_plus(4, MATRIX, symmetric=True)),
+    ),
+)
+EIGHT_BITS = Policy(
+    weights=((".*/(kernel|recurrent)", max_abs(8, gates(4))),),
+    activations=(
+        ("layer_0/input", calibrated(8, method="max")),
+        (".*/hidden", calibrated(8, MATRIX, method="max")),
     ),
 )
 
@@ -55,12 +64,17 @@ class Stack(nn.Module):
     policy: Policy | None = None
 
     @nn.compact
-    def __call__(self, x: Any):
+    def __call__(self, x):
         """``[batch, time, features] -> [batch, time, 2 size]``."""
         for layer in range(LAYERS):
-            codes = layer + 1 < LAYERS
-            lstm = LSTM(SIZE, True, policy=self.policy, returns_codes=codes, name=f"layer_{layer}")
-            x, _ = lstm(x)
+            is_last = layer == LAYERS - 1
+            x, _ = LSTM(
+                SIZE,
+                bidirectional=True,
+                policy=self.policy,
+                returns_codes=not is_last,
+                name=f"layer_{layer}",
+            )(x)
         return x
 
 
@@ -68,11 +82,12 @@ class FlaxStack(nn.Module):
     """The same of flax's layers."""
 
     @nn.compact
-    def __call__(self, x: Any):
+    def __call__(self, x):
         """``[batch, time, features] -> [batch, time, 2 size]``."""
         for _ in range(LAYERS):
             forward, backward = (nn.RNN(nn.OptimizedLSTMCell(SIZE)) for _ in range(2))
-            x = nn.Bidirectional(forward, backward)(x)
+            outputs: Any = nn.Bidirectional(forward, backward)(x)
+            x = outputs
         return x
 
 
@@ -84,71 +99,113 @@ def main():
     inputs = jax.random.normal(keys[0], (BATCH, FRAMES, FEATURES))
     factors = jax.random.normal(keys[1], (BATCH, FRAMES, 2 * SIZE))  # of the outputs in the loss
     params: Any = Stack().init(keys[2], inputs)["params"]
-    ours = {"params": params, CLIPS: calibrated_clips(params, inputs)}
-    flaxs = {"params": as_flax(params)}
-    qwix = import_qwix()
-
     print(
         f"jax {jax.__version__} on {jax.devices()[0].device_kind}, {os.cpu_count()} cores\n"
         f"Forward and gradient, {LAYERS} layers, B={BATCH} T={FRAMES} {FEATURES} -> 2 x {SIZE}"
     )
-    contenders = {"float": (Stack().apply, {"params": params}), "4 bits": (apply_quantized, ours)}
-    if qwix:
-        patched = quantize_by_qwix(qwix, disable_jit=True)[0]
-        contenders |= {"flax, float": (FlaxStack().apply, flaxs), "qwix": (patched.apply, flaxs)}
-    print_times(
-        {
-            name: compile_gradient(apply, variables, inputs, factors)
-            for name, (apply, variables) in contenders.items()
-        },
-        options.turns,
-    )
-
-    codes = {**ours, "params": fake_quantize(POLICY).codes(params, {})}
-    found = audit(Stack(POLICY).apply, codes, inputs, policy=POLICY, params=params)
+    compare_steps(params, inputs, factors, options.turns)
     expected = jax.jit(Stack().apply)({"params": params}, inputs)
-    error = deviation(jax.jit(apply_quantized)(ours, inputs), expected)
-    print(f"\n{table(found)}\nOutputs deviate from float by {100 * error:.1f}% (root mean square).")
-    if qwix:
+    audit_ours(params, inputs, expected)
+    try:
+        qwix = importlib.import_module("qwix")
+    except ImportError:
+        print("\nqwix is missing and left out; `pip install qwix` adds it.")
+    else:
+        count_peers(qwix, {"params": as_flax(params)}, inputs, expected)
+
+
+def compare_steps(params, inputs, factors, turns: int) -> None:
+    """Prints the times of steps in float and in 4 bits."""
+    contenders, compile_seconds = {}, {}
+    for name, apply, variables in (
+        ("float", Stack().apply, {"params": params}),
+        ("4 bits", *quantized(FOUR_BITS, params, inputs)),
+    ):
+        step, compile_seconds[name] = compile_step(apply, variables, inputs, factors)
+        contenders[name] = functools.partial(step, variables, inputs)
+    times = alternate(contenders, turns)
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    print(f"{'':8}{'median ms':>11}{'ratio':>8}{'least ms':>10}{'ratio':>8}{'compile s':>11}")
+    for name, median in medians.items():
         print(
-            f"\n{'':36}{'in float':>10}{'in int8':>9}{'in int4':>9}{'roundings':>11}{'deviate':>9}"
+            f"{name:8}{1e3 * median:11.0f}{median / medians['float']:8.2f}"
+            f"{1e3 * min(times[name]):10.0f}{min(times[name]) / min(times['float']):8.2f}"
+            f"{compile_seconds[name]:11.1f}"
         )
-        print_flax("flax", FlaxStack(), flaxs, inputs, expected)
-        print_qwix("qwix", qwix, flaxs, inputs, expected)
-        jax.clear_caches()
-        print_qwix("qwix, traced before flax", qwix, flaxs, inputs, expected)
-        print_flax("flax, traced after qwix", FlaxStack(), flaxs, inputs, expected)
-        jax.clear_caches()
-        print_qwix("qwix, disable_jit", qwix, flaxs, inputs, expected, disable_jit=True)
-        print_qwix(
-            "qwix, disable_jit, int4 activations",
-            qwix,
-            flaxs,
-            inputs,
-            expected,
-            disable_jit=True,
-            activations="int4",
+    print(f"The budget is a ratio of {BUDGET}.\n")
+
+
+def audit_ours(params, inputs, expected) -> None:
+    """Prints the audit of our layers in 4 bits, and how far their outputs are from float."""
+    _, variables = quantized(FOUR_BITS, params, inputs)
+    codes = {**variables, "params": fake_quantize(FOUR_BITS).codes(params, {})}
+    found = audit(Stack(FOUR_BITS).apply, codes, inputs, policy=FOUR_BITS, params=params)
+    print(table(found))
+    for bits, policy in ((4, FOUR_BITS), (8, EIGHT_BITS)):
+        apply, variables = quantized(policy, params, inputs)
+        error = deviation(jax.jit(apply)(variables, inputs), expected)
+        print(f"In {bits} bits outputs deviate from float by {100 * error:.2f}%.")
+
+
+def count_peers(qwix: Any, variables, inputs, expected) -> None:
+    """Prints the products and roundings of flax's layers and of what qwix makes of them."""
+
+    def show(name: str, model: nn.Module, provider: Any = None) -> None:
+        def apply(variables, inputs):  # a new function each time: JAX has not traced it yet
+            return model.apply(variables, inputs)
+
+        counts = Counter()
+        for kind, times in operations(jax.make_jaxpr(apply)(variables, inputs).jaxpr):
+            counts[kind] += times
+        try:
+            error = 100 * deviation(jax.jit(apply)(variables, inputs), expected)
+            outcome = f"{error:.2f}%"
+        except jax.errors.JaxRuntimeError:
+            outcome = "no program"
+        unused = provider is not None and provider.get_unused_rules()
+        columns = (f"{counts[kind]:,}" for kind in ("float32", "int8", "int4", "round"))
+        print(f"{name:36}" + "".join(f"{x:>11}" for x in (*columns, outcome)), end="")
+        print("  the rule matched nothing" if unused else "")
+
+    def quantize(activations: str = "int8", *, disable_jit: bool = False) -> tuple[nn.Module, Any]:
+        rule = qwix.QuantizationRule(
+            module_path="OptimizedLSTMCell_.*", weight_qtype="int4", act_qtype=activations
         )
+        provider = qwix.QtProvider([rule], disable_jit=disable_jit)
+        return qwix.quantize_model(FlaxStack(), provider), provider
+
+    print(f"\n{'products, by dtype of operands':36}", end="")
+    print("".join(f"{x:>11}" for x in ("float32", "int8", "int4", "roundings", "deviation")))
+    jax.clear_caches()
+    show("flax", FlaxStack())
+    show("qwix, traced after flax", *quantize())
+    jax.clear_caches()
+    show("qwix, traced first", *quantize())
+    show("flax, traced after qwix", FlaxStack())
+    jax.clear_caches()
+    show("qwix, disable_jit", *quantize(disable_jit=True))
+    show("qwix, disable_jit, int4 activations", *quantize("int4", disable_jit=True))
 
 
-def apply_quantized(variables, inputs):
-    codes = fake_quantize(POLICY).codes(variables["params"], {})
-    return Stack(POLICY).apply({**variables, "params": codes}, inputs)
+def quantized(policy: Policy, params, inputs) -> tuple[Callable, dict[str, Any]]:
+    """Our layers with weights quantized on the way, and their variables, calibrated."""
+    stack = Stack(policy)
 
+    def apply(variables, inputs):
+        codes = fake_quantize(policy).codes(variables["params"], {})
+        return stack.apply({**variables, "params": codes}, inputs)
 
-def calibrated_clips(params, inputs) -> dict:
-    """Clips of the sites, as they would choose them for the inputs."""
-    first = Stack(POLICY).init(jax.random.key(0), inputs)[CLIPS]
-    variables = {"params": params, CLIPS: first}
-    _, noted = Stack(POLICY).apply(variables, inputs, mutable=[CALIBRATION])
-    return {
+    first = stack.init(jax.random.key(0), inputs)[CLIPS]
+    _, noted = stack.apply({"params": params, CLIPS: first}, inputs, mutable=[CALIBRATION])
+    clips = {
         layer: {site: noted[CALIBRATION][layer][site][0] for site in sites}
         for layer, sites in first.items()
     }
+    return apply, {"params": params, CLIPS: clips}
 
 
 def as_flax(params) -> dict:
-    """Our parameters, one dense layer per gate and one cell per layer and direction."""
+    """Our parameters, one cell per layer and direction, in which each gate is a dense layer."""
 
     def cell(layer: int, direction: int) -> dict:
         kernel, recurrent, bias = (
@@ -166,47 +223,15 @@ def as_flax(params) -> dict:
     }
 
 
-def import_qwix() -> Any:
-    try:
-        return importlib.import_module("qwix")
-    except ImportError:
-        print("qwix is missing and left out; `pip install qwix` adds it.")
-        return None
-
-
-def quantize_by_qwix(
-    qwix: Any, *, disable_jit: bool = False, activations: str = "int8"
-) -> tuple[nn.Module, Any]:
-    """Flax's layers with 4-bit weights, as far as qwix gets, and its provider."""
-    rule = qwix.QuantizationRule(
-        module_path="OptimizedLSTMCell_.*", weight_qtype="int4", act_qtype=activations
-    )
-    provider = qwix.QtProvider([rule], disable_jit=disable_jit)
-    return qwix.quantize_model(FlaxStack(), provider), provider
-
-
-def compile_gradient(apply: Callable, variables, inputs, factors) -> tuple[Callable, float]:
-    """A training step without its optimizer, and the seconds that compiling took."""
+def compile_step(apply: Callable, variables, inputs, factors) -> tuple[Callable, float]:
+    """The jitted loss and gradient, and the seconds that compiling took."""
 
     def loss(variables, inputs):
         return jnp.sum(apply(variables, inputs) * factors)
 
     start = time.perf_counter()
     compiled = jax.jit(jax.value_and_grad(loss)).lower(variables, inputs).compile()
-    return lambda: compiled(variables, inputs), time.perf_counter() - start
-
-
-def print_times(contenders: dict[str, tuple[Callable, float]], turns: int) -> None:
-    times = alternate({name: run for name, (run, _) in contenders.items()}, turns)
-    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    print(f"{'':16}{'median ms':>11}{'ratio':>8}{'least ms':>10}{'ratio':>8}{'compile s':>11}")
-    for name, median in medians.items():
-        print(
-            f"{name:16}{1e3 * median:11.0f}{median / medians['float']:8.2f}"
-            f"{1e3 * min(times[name]):10.0f}{min(times[name]) / min(times['float']):8.2f}"
-            f"{contenders[name][1]:11.1f}"
-        )
-    print(f"The budget of 4 bits is a ratio of {BUDGET}.")
+    return compiled, time.perf_counter() - start
 
 
 def alternate(contenders: dict[str, Callable], turns: int) -> dict[str, list[float]]:
@@ -221,46 +246,13 @@ def alternate(contenders: dict[str, Callable], turns: int) -> dict[str, list[flo
     return times
 
 
-def print_qwix(name: str, qwix: Any, variables, inputs, expected, **settings) -> None:
-    model, provider = quantize_by_qwix(qwix, **settings)
-    unused = "  rule unused"
-    print_flax(
-        name,
-        model,
-        variables,
-        inputs,
-        expected,
-        lambda: unused if provider.get_unused_rules() else "",
-    )
-
-
-def print_flax(name: str, model: nn.Module, variables, inputs, expected, remark=lambda: "") -> None:
-    """A row: products by dtype, roundings, and how far the outputs are from those in float."""
-
-    def apply(variables, inputs):  # a new function, which JAX has not traced yet
-        return model.apply(variables, inputs)
-
-    program = jax.make_jaxpr(apply)(variables, inputs).jaxpr
-    numbers = Counter()
-    for kind, count in operations(program):
-        numbers[kind] += count
-    try:
-        deviates = f"{100 * deviation(jax.jit(apply)(variables, inputs), expected):8.2f}%"
-    except jax.errors.JaxRuntimeError as error:
-        deviates = f"  does not compile: {str(error)[:120]}"
-    print(
-        f"{name:36}{numbers['float32']:10,}{numbers['int8']:9,}{numbers['int4']:9,}"
-        f"{numbers['round']:11,}{deviates}{remark()}"
-    )
-
-
 def operations(program: Jaxpr, trips: int = 1) -> Iterator[tuple[str, int]]:
     """Products, by the dtype of their operands, and roundings, with how often each runs."""
     for equation in program.eqns:
         primitive = equation.primitive.name
         if primitive == "dot_general":
-            operand: Any = equation.invars[0].aval
-            yield str(operand.dtype), trips
+            aval: Any = equation.invars[0].aval
+            yield str(aval.dtype), trips
         if primitive == "round":
             yield "round", trips
         inner = trips * equation.params["length"] if primitive == "scan" else trips
