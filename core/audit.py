@@ -22,10 +22,8 @@ from jax.extend.core import Jaxpr, JaxprEqn
 from . import text_table
 from .paths import named_leaves
 from .quantization import Policy, is_quantized, weight_paths
-from .quantized import MARK
+from .quantized import FLOAT, MARK
 from .quantizers import Quantizer
-
-FLOAT = 32  # bits of an operand that is not quantized
 
 _MARK = re.compile(rf"{MARK}\[(.*?)\|w(\d+)\|x(\d+)\]")
 _LOOKUPS = ("gather", "dynamic_slice", "slice")  # by an array, a traced and a known index

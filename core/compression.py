@@ -15,9 +15,7 @@ import jax.numpy as jnp
 from . import integers, text_table
 from .paths import named_leaves
 from .quantization import is_quantized
-from .quantized import Quantized
-
-FLOAT = 32  # bits of an element that is not quantized
+from .quantized import FLOAT, Quantized
 
 Shape = tuple[int, ...]
 

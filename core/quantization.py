@@ -135,7 +135,8 @@ def deploy(tree: Any) -> Any:
     """A tree of codes for inference: int8 in place of floating-point codes.
 
     Args:
-        tree: what `FakeQuantization.codes` gave.
+        tree: what `FakeQuantization.codes` gave, compiled as in training: one operation after the
+            other, its scales may differ in their last bits.
 
     Returns:
         The tree, whose products have the same bits as before.

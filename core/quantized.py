@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from .integers import integer_matmul
 
 MARK = "quantized"  # head of the scope names, see `audit`
+FLOAT = 32  # bits of a tensor that is not quantized
 
 
 @functools.partial(
@@ -145,11 +146,12 @@ def matmul(x: Tensor, weight: Tensor, *, name: str = "") -> jax.Array:
     Raises:
         ValueError: if the sums could exceed what float32 holds exactly.
     """
-    bits_x, bits_w = (t.bits if isinstance(t, Quantized) else 32 for t in (x, weight))
+    bits_x, bits_w = (t.bits if isinstance(t, Quantized) else FLOAT for t in (x, weight))
     with jax.named_scope(_scope(name, bits_w, bits_x)):
         if not (isinstance(x, Quantized) and isinstance(weight, Quantized)):
             return jnp.matmul(dequantize(x), dequantize(weight))
-        groups = max(_groups(x.scale, along=0), _groups(weight.scale, along=-2))
+        groups_x = len(x.scale) if x.scale.ndim == 1 else 1
+        groups = max(groups_x, weight.scale.shape[-2] if weight.scale.ndim >= 2 else 1)
         product = functools.partial(
             integer_matmul, max_abs_x=x.max_abs_code, max_abs_w=weight.max_abs_code
         )
@@ -172,16 +174,10 @@ def _grouped(x: Quantized, weight: Quantized, groups: int, product) -> jax.Array
     codes_x = jnp.moveaxis(x.codes.reshape(-1, groups, inputs // groups), 1, 0)
     codes_w = weight.codes.reshape(groups, inputs // groups, outputs)
     sums = product(codes_x, codes_w)  # [groups, rows, out]
-    # [groups, rows, 1]
-    scale_x = jnp.broadcast_to(x.scale, (*rows, groups)).reshape(-1, groups).T[..., None]
+    scale_x = jnp.broadcast_to(x.scale, (*rows, groups)).reshape(-1, groups)
+    scale_x = scale_x.T[..., None]  # [groups, rows, 1]
     scale_w = weight.scale.reshape((-1, 1, weight.scale.shape[-1] if weight.scale.ndim else 1))
     return jnp.sum(sums * (scale_x * scale_w), axis=0).reshape(*rows, outputs)
-
-
-def _groups(scale: jax.Array, *, along: int) -> int:
-    if along == 0:
-        return len(scale) if scale.ndim == 1 else 1
-    return scale.shape[-2] if scale.ndim >= 2 else 1
 
 
 def _per_output(scale: jax.Array, ndim: int) -> jax.Array:

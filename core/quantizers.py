@@ -34,7 +34,6 @@ References:
 import abc
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -43,6 +42,7 @@ import jax.numpy as jnp
 from . import calibration
 from .blocks import TENSOR, Blocks
 from .quantized import Quantized, dequantize
+from .straight_through import positive, round_clip, round_through, scale_gradient
 
 Params = dict[str, jax.Array]  # a quantizer's parameters, of the shape of its blocks' scales
 
@@ -99,7 +99,7 @@ class Quantizer(abc.ABC):
         """
         blocked = self._split(x)
         scale, low, high = self._range(params, blocked)
-        codes = _round_clip(
+        codes = round_clip(
             blocked, scale, low, high, self._passes(), self._residual() and not self._passes()
         )
         scale = self.blocks.expand(scale, x.shape)
@@ -129,7 +129,7 @@ class Quantizer(abc.ABC):
 
     def _symmetric(self, clip: jax.Array):
         # Not clip / levels: of a quotient by a constant, compilers make this product, or do not.
-        return _positive(clip * (1 / self.levels)), -self.levels, self.levels
+        return positive(clip * (1 / self.levels)), -self.levels, self.levels
 
 
 @dataclass(frozen=True)
@@ -280,8 +280,8 @@ class AsymmetricClipped(Quantizer):
         number = 2**self.bits - 1
         low = jnp.minimum(self.blocks.unsqueeze(params["clip_low"], blocked.ndim), 0)
         high = jnp.maximum(self.blocks.unsqueeze(params["clip_high"], blocked.ndim), 0)
-        scale = _positive((high - low) * (1 / number))
-        lowest = _round(low * (1 / scale))
+        scale = positive((high - low) * (1 / number))
+        lowest = round_through(low * (1 / scale))
         return scale, lowest, lowest + number
 
 
@@ -306,7 +306,7 @@ class LearnedStepSize(Quantizer):
         scale = self.blocks.unsqueeze(params["step_size"], blocked.ndim)
         per_block = blocked.size / max(scale.size, 1)
         factor = 1 / math.sqrt(per_block * self.levels)
-        return _positive(_scale_gradient(scale, factor)), -self.levels - 1, self.levels
+        return positive(scale_gradient(scale, factor)), -self.levels - 1, self.levels
 
 
 DYNAMIC = (Sawb, MaxAbs)  # their scale depends on the tensor at hand
@@ -371,68 +371,3 @@ def pact_plus(
 def lsq(bits: int = 4, blocks: Blocks = TENSOR) -> LearnedStepSize:
     """Learned step size quantization over the full two's-complement range."""
     return LearnedStepSize(bits, blocks)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
-def _round_clip(x, scale, low, high, passes: bool, residual: bool):
-    """clip(round(x / scale), low, high), with straight-through derivatives; see the module."""
-    del passes, residual
-    return jnp.clip(jnp.round(_quotient(x, scale)), low, high)
-
-
-@_round_clip.defjvp
-def _round_clip_jvp(passes, residual, primals, tangents):
-    x, scale, low, high = primals
-    dx, dscale, dlow, dhigh = map(_dense, tangents)
-    u = _quotient(x, scale)
-    codes = jnp.clip(jnp.round(u), low, high)
-    kept = _quotient(dx, scale)
-    kept = kept if passes else jnp.where((u >= low) & (u <= high), kept, 0)
-    inside = (u > low) & (u < high)
-    # x_hat = s q: a derivative -u / s of q leaves q - u for x_hat, one of -q / s leaves nothing.
-    by_scale = jnp.where(inside, -(u if residual else codes) / scale, 0) * dscale
-    by_ends = jnp.where(u >= high, dhigh, jnp.where(u <= low, dlow, 0))
-    if passes:
-        return codes, kept
-    return codes, kept + by_scale + by_ends
-
-
-@jax.custom_jvp
-def _round(x):
-    return jnp.round(x)
-
-
-@_round.defjvp
-def _round_jvp(primals, tangents):
-    return jnp.round(primals[0]), tangents[0]
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _scale_gradient(x, factor: float):
-    """The identity, with gradients multiplied by `factor`."""
-    del factor
-    return x
-
-
-@_scale_gradient.defjvp
-def _scale_gradient_jvp(factor, primals, tangents):
-    return primals[0], factor * tangents[0]
-
-
-def _dense(tangent):
-    """Integer bounds have no tangent; zero, of any dtype, stands in for it."""
-    return 0.0 if tangent.dtype == jax.dtypes.float0 else tangent
-
-
-def _quotient(x, scale):
-    """The ratio x / scale, rounded as x * (1 / scale).
-
-    XLA makes this product of a quotient by a broadcast scale, but not always (jax 0.10.2); then
-    values halfway between two codes would be rounded one way here and another way there.
-    """
-    return x * (1 / scale)
-
-
-def _positive(scale):
-    """The scale, but of a block of zeros one whose square neither underflows nor overflows."""
-    return jnp.maximum(scale, 2.0**-60)

@@ -32,11 +32,12 @@ def calibrate(
         number: of batches to average over.
 
     Returns:
-        The collection "clips": those of the sites by layer, those of weights under "weights".
+        The collection "clips", in the form of `first_clips`.
+
+    Raises:
+        ValueError: if the model has no policy.
     """
-    policy = model.policy
-    if policy is None:
-        raise ValueError("`model` must have a policy to be calibrated.")
+    first = first_clips(model, params)
 
     @jax.jit
     def survey(params, batch):  # not closed over, which would compile the weights as constants
@@ -44,29 +45,45 @@ def calibrate(
         inputs, paddings = features.extract(
             rows["waveform"], sample_rate, waveform_paddings=rows["waveform_paddings"]
         )
-        variables = {"params": params, CLIPS: first_clips(model, params)}
         _, noted = model.apply(
-            variables, inputs, paddings, rows["labels"], method="survey", mutable=[CALIBRATION]
+            {"params": params},
+            inputs,
+            paddings,
+            rows["labels"],
+            method="survey",
+            mutable=[CALIBRATION],
         )
-        # `sow` collects the visits of a site in a tuple; each site is visited once.
-        return jax.tree.map(
-            lambda visits: visits[0], noted[CALIBRATION], is_leaf=lambda x: isinstance(x, tuple)
-        )
+        return noted[CALIBRATION]
 
     noted = [survey(params, batch) for batch in itertools.islice(batches, number)]
     clips = jax.tree.map(lambda *values: jnp.mean(jnp.stack(values), axis=0), *noted)
-    clips = {layer: found for layer, sites in clips.items() if (found := _without_empty(sites))}
-    return clips | {WEIGHTS: fake_quantize(policy).init(params)}
+    # In float more sites are visited than codes leave to quantize.
+    sites = {
+        # `sow` collects the visits of a site in a tuple; each site is visited once.
+        layer: {site: clips[layer][site][0] for site in sites}
+        for layer, sites in first.items()
+        if layer != WEIGHTS
+    }
+    return sites | {WEIGHTS: first[WEIGHTS]}
 
 
 def first_clips(model: Transducer, params: Any) -> dict[str, Any]:
-    """Clips of the right shapes and no meaning, as the sites make them at initialization."""
+    """Clips before calibration: those of sites have the right shapes and no meaning.
+
+    Args:
+        model: the transducer, with its policy.
+        params: its float parameters.
+
+    Returns:
+        The collection "clips": those of the sites by layer, those of weights under "weights".
+
+    Raises:
+        ValueError: if the model has no policy.
+    """
+    if model.policy is None:
+        raise ValueError("`model` must have a policy to have clips.")
     size = params["encoder_1"]["kernel"].shape[1] // (2 if 0 in model.config.reduce_after else 1)
     variables: Any = model.init(
         jax.random.key(0), jnp.zeros((1, 8, size)), jnp.zeros((1, 8)), jnp.zeros((1, 2), jnp.int32)
     )
-    return variables.get(CLIPS, {})
-
-
-def _without_empty(sites: dict[str, Any]) -> dict[str, Any]:
-    return {name: clips for name, clips in sites.items() if clips}
+    return variables.get(CLIPS, {}) | {WEIGHTS: fake_quantize(model.policy).init(params)}

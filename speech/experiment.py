@@ -10,6 +10,7 @@ A run folder holds everything a run was and gave:
 """
 
 import json
+import math
 import shlex
 import time
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from ..core import checkpoint, learners, metrics, run_folder, training
+from ..core.quantization import is_quantized
 from . import corpus, evaluation, loader, recipe, recognizer, report, splicing, summary
-from .calibration import calibrate
+from .calibration import calibrate, first_clips
 from .corpus import Corpus
 from .policies import deploy_variables, named_policy
 from .recipe import SpeechConfig
@@ -74,7 +76,10 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
     data = load_corpus(config)
     policy = named_policy(config.quantize)
     model = Transducer(config.model, vocabulary_size=len(data.vocabulary), policy=policy)
-    params = starting_parameters(config, model, data)
+    params = initial_parameters(model, config.seed)
+    folder = Path(folder)
+    if not checkpoint.steps(folder / "checkpoints"):  # else the run goes on from its own
+        params = starting_parameters(config, model, params, data)
     folder = run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
     optimizer = recipe.optimizer(config.optimizer, config.learners)
     state = training.init_state(
@@ -145,7 +150,10 @@ def score(
         corpus=data.name,
         num_prompts=len(data.test),
         errors=result.errors,
-        num_parameters=sum(leaf.size for leaf in jax.tree.leaves(model.params)),
+        num_parameters=sum(
+            math.prod(leaf.shape)
+            for leaf in jax.tree.leaves(model.params["params"], is_leaf=is_quantized)
+        ),
         num_bytes=(folder / PACKED).stat().st_size,
         real_time_factor=result.real_time_factor,
         training_seconds=training_seconds,
@@ -178,36 +186,47 @@ def _describe_learners(number: int) -> str:
 
 
 def initial_parameters(model: Transducer, seed: int) -> Any:
-    """Draws the parameters that every learner starts from."""
-    return model.init(
+    """Draws parameters; with a policy, its clips are beside them, not calibrated yet."""
+    variables: Any = model.init(
         jax.random.key(seed),
         jnp.zeros((1, 8, recipe.NUM_FEATURES)),
         jnp.zeros((1, 8)),
         jnp.zeros((1, 2), jnp.int32),
     )
+    params = variables["params"]
+    if model.policy is None:
+        return {"params": params}
+    return {"params": params, "clips": first_clips(model, params)}
 
 
-def starting_parameters(config: SpeechConfig, model: Transducer, data: Corpus) -> Any:
+def starting_parameters(
+    config: SpeechConfig, model: Transducer, drawn: Any, data: Corpus
+) -> dict[str, Any]:
     """The parameters that every learner starts from: drawn, or those of `config.start_from`.
 
-    With a quantization policy they include its clips, calibrated on training batches.
+    With a quantization policy, its clips are calibrated on training batches.
+
+    Args:
+        config: the run.
+        model: the transducer.
+        drawn: what `initial_parameters` gave.
+        data: the corpus.
+
+    Returns:
+        As `drawn`.
 
     Raises:
         ValueError: if the recognizer named there cannot be read, or has other sizes or another
             vocabulary.
     """
-    params = initial_parameters(model, config.seed)
+    params = drawn["params"]
     if config.start_from is not None:
         params = _trained_parameters(config.start_from, params, data)
     if model.policy is None:
-        return params
-    clips = calibrate(
-        model,
-        params["params"],
-        training_batches(config, data),
-        sample_rate=config.data.sample_rate,
-    )
-    return {"params": params["params"], "clips": clips}
+        return {"params": params}
+    batches = training_batches(config, data)
+    clips = calibrate(model, params, batches, sample_rate=config.data.sample_rate)
+    return {"params": params, "clips": clips}
 
 
 def _trained_parameters(name: str, params: Any, data: Corpus) -> Any:
@@ -224,13 +243,12 @@ def _trained_parameters(name: str, params: Any, data: Corpus) -> Any:
             f"`--from {name}` holds codes, not numbers to go on from; name the float "
             "run that it came from."
         )
-    params = {"params": params["params"]}
-    if jax.tree.map(jnp.shape, source.params) != jax.tree.map(jnp.shape, params):
+    if jax.tree.map(jnp.shape, source.params["params"]) != jax.tree.map(jnp.shape, params):
         raise ValueError(
             f"`--from {name}` has parameters of other shapes; give the run its "
             f"`--model` options: {source.config.model}."
         )
-    return source.params
+    return source.params["params"]
 
 
 def find_recognizer(name: str) -> Recognizer:

@@ -38,19 +38,24 @@ def site_quantizer(
         x: what arrives there, for the first clips.
     """
     quantizer = policy.activation(site_name(module, name)) if policy else None
-    if quantizer is None:
+    if quantizer is None or _calibrates(module):
         return None, {}
     clips: Any = {}
     if jax.eval_shape(quantizer.init, x):
         clips = module.variable(CLIPS, name, quantizer.init, x).value
-    return (None if module.is_mutable_collection(CALIBRATION) else quantizer), clips
+    return quantizer, clips
 
 
 def calibrate_site(module: nn.Module, policy: Policy | None, name: str, x: jax.Array) -> None:
     """Notes the clips that a site would choose for `x`, where the pass is one of calibration."""
     quantizer = policy.activation(site_name(module, name)) if policy else None
-    if quantizer is not None and module.is_mutable_collection(CALIBRATION):
+    if quantizer is not None and _calibrates(module):
         module.sow(CALIBRATION, name, quantizer.init(x))
+
+
+def _calibrates(module: nn.Module) -> bool:
+    # Every collection is mutable at initialization, which is to see codes as training does.
+    return module.is_mutable_collection(CALIBRATION) and not module.is_initializing()
 
 
 def quantize_site(module: nn.Module, policy: Policy | None, name: str, x: Tensor) -> Tensor:

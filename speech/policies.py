@@ -14,14 +14,7 @@ import jax
 
 from ..core.blocks import MATRIX, gates
 from ..core.quantization import Policy, deploy, fake_quantize
-from ..core.quantizers import (
-    Quantizer,
-    calibrated,
-    fixed,
-    max_abs,
-    pact_plus,
-    sawb_plus,
-)
+from ..core.quantizers import Quantizer, calibrated, fixed, max_abs, pact_plus, sawb_plus
 
 PolicyName = Literal["int4_paper", "int4_max", "int4_weights", "int8", "int3", "int2"]
 
@@ -70,7 +63,8 @@ def _policy(gate: Quantizer, matrix: Quantizer, *, sites: tuple) -> Policy:
             (r"(encoder_projection|predictor_projection|output)/kernel", matrix),
             ("embedding/embedding", matrix),
         ),
-        activations=(("ctc_output/.*", None), *sites),
+        # The predictor reads the codes of its embedding as they are.
+        activations=(("(ctc_output|predictor)/input", None), *sites),
     )
 
 

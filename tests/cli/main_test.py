@@ -82,20 +82,40 @@ def test_train_evaluate_transcribe(manifest, tmp_path, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["audio"] for line in lines] == ["0.wav", "8.wav"]
 
-    further = [*words, "--from", "run"]  # parameters of the run, the next run's own schedule
-    further[further.index("run")] = "further"
-    further[further.index("--optimizer.steps") + 1] = "1"
-    assert main([*further, "--optimizer.peak-learning-rate", "1e-12"]) == 0
+    def go_on(run, source, *options):
+        """One step in another run, from the parameters of a first."""
+        return main(
+            [
+                *words[:3],
+                "--run",
+                run,
+                *words[5:],
+                "--optimizer.steps",
+                "1",
+                "--from",
+                source,
+                *options,
+            ]
+        )
+
+    still = ["--optimizer.peak-learning-rate", "1e-12"]
+    assert go_on("further", "run", *still) == 0
     before, after = (
-        recognizer.load(tmp_path / run / "recognizer.safetensors").params
-        for run in ("run", "further")
+        recognizer.load(tmp_path / name / "recognizer.safetensors").params
+        for name in ("run", "further")
     )
     chex.assert_trees_all_close(after, before, rtol=2e-3, atol=1e-6)  # half precision
-    resized = [word if word != "8" else "12" for word in further]
-    resized[resized.index("further")] = "resized"
-    assert main(resized) == 2
-    assert "parameters of other shapes" in capsys.readouterr().err
-    assert not (tmp_path / "resized").exists()
+    run.rename(tmp_path / "moved")
+    assert go_on("further", "run", *still) == 0  # it has checkpoints of its own by now
+    assert go_on("bits", "moved", "--quantize", "int4_paper") == 0
+    assert main(["evaluate", "bits"]) == 0
+    capsys.readouterr()
+    assert go_on("again", "bits") == 2
+    assert "bits` holds codes" in capsys.readouterr().err
+    assert go_on("again", "moved", "--model.encoder-size", "12") == 2
+    assert "moved` has parameters of other shapes" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
+    (tmp_path / "moved").rename(run)
 
     other = [word if word != "3" else "4" for word in words]
     assert main(other) == 2

@@ -100,11 +100,10 @@ def test_learners_are_more_rows(params, clips):
 
 def test_every_site_with_clips_has_them(params, clips):
     expected = jax.eval_shape(lambda: first_clips(NETWORK, params))
-    sites = {layer: found for layer, found in clips.items() if layer != "weights"}
-    chex.assert_trees_all_equal_shapes(sites, expected)
-    assert sites["encoder_1"]["hidden"]["clip"].shape == (2,)
-    assert "output" not in sites  # bounded: a constant clip
-    assert "ctc_output" not in sites
+    chex.assert_trees_all_equal_shapes(clips, expected)
+    assert clips["encoder_1"]["hidden"]["clip"].shape == (2,)
+    assert "output" not in clips  # bounded: a constant clip
+    assert "ctc_output" not in clips
     assert all(np.all(np.isfinite(clip)) for clip in jax.tree.leaves(clips))
 
 

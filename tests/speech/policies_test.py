@@ -172,10 +172,8 @@ def test_quantized_learners_learn():
     assert losses[-1] < 0.7 * losses[0]
     last = jax.device_get(state.params)
     moved = jax.tree.map(lambda new, old: float(np.max(np.abs(new - old))), last, first)
-    # Codes reach these two layers, so that their own sites have nothing to quantize.
-    idle = ("clips/encoder_2/input/", "clips/predictor/input/")
     for path, distance in named_leaves(moved):
-        assert (distance > 0) != path.startswith(idle), path
+        assert distance > 0, path
     assert moved["clips"]["encoder_1"]["input"]["clip_low"] > 0
     # Each has seen its own recordings; adapting, then averaging with all, makes them agree.
     # In ulps: the two terms of a mean may be added in either order.

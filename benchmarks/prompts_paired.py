@@ -1,0 +1,57 @@
+"""Differences of word error rates between runs, on the same held-out prompts.
+
+    python benchmarks/prompts_paired.py runs/all runs/no-masks runs/no-speed
+
+Development and test utterances together (105, 659 words); the difference of each run from the first
+with its 95% interval by a paired bootstrap over utterances, which the spread between utterances
+does not widen. A run is a folder, a packed recognizer or the name of one that ships.
+"""
+
+import argparse
+
+import kaldialign
+import numpy as np
+
+from gossamer.speech import corpus, experiment, recognizer
+
+RESAMPLES = 10_000
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Compares runs on the same held-out prompts.")
+    parser.add_argument("runs", nargs="+", help="the first one is what the others are compared to")
+    names = parser.parse_args().runs
+    prompts = corpus.telephone_prompts()
+    utterances = [split[i] for split in (prompts.dev, prompts.test) for i in range(len(split))]
+    words = [utterance.text.split() for utterance in utterances]
+    lengths = np.array([len(reference) for reference in words])
+    errors = {name: count_errors(name, utterances, words) for name in names}
+    draws = np.random.default_rng(0).integers(len(lengths), size=(RESAMPLES, len(lengths)))
+    print(f"{'':40}{'WER, %':>8}{'difference (95%)':>26}")
+    for name, found in errors.items():
+        change = found - errors[names[0]]
+        low, high = np.percentile(change[draws].sum(1) / lengths[draws].sum(1), [2.5, 97.5])
+        shown = "" if name == names[0] else f"{percent(change.sum() / lengths.sum()):+.1f}"
+        interval = "" if name == names[0] else f"({percent(low):+.1f} to {percent(high):+.1f})"
+        print(f"{name:40}{percent(found.sum() / lengths.sum()):8.1f}{shown:>10}{interval:>16}")
+
+
+def count_errors(name, utterances, references):
+    """Wrong words of each utterance."""
+    read = recognizer.transcribe(
+        experiment.find_recognizer(name), [utterance.waveform for utterance in utterances]
+    )
+    return np.array(
+        [
+            kaldialign.edit_distance(reference, heard.text.split())["total"]
+            for reference, heard in zip(references, read, strict=True)
+        ]
+    )
+
+
+def percent(share):
+    return 100 * share
+
+
+if __name__ == "__main__":
+    main()
