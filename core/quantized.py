@@ -3,10 +3,11 @@
     x_hat = codes * scale,      x_hat . w_hat = (codes_x . codes_w) * (scale_x scale_w)
 
 `matmul` always computes the right-hand side: sums of integers do not round, so that training,
-evaluation and integer deployment agree bit for bit on one back end (with groups, up to the order in
-which a program adds them). Where only one operand is
-quantized, it is turned back into numbers first. Each product carries a named scope with the name
-of its weight and the bits of both operands, which `audit` reads from the traced program.
+evaluation and integer deployment agree bit for bit on one back end (with groups, up to the rounding
+of the sum over them, which programs may contract). Where only one operand is quantized, it is
+turned back into numbers first. Gradients are those of the product of numbers. Each product carries
+a named scope with the name of its weight and the bits of both operands, which `audit` reads from
+the traced program.
 """
 
 import functools
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from .integers import integer_matmul
+from .integers import integer_matmul, max_contraction
 
 MARK = "quantized"  # head of the scope names, see `audit`
 FLOAT = 32  # bits of a tensor that is not quantized
@@ -142,24 +143,54 @@ def matmul(x: Tensor, weight: Tensor, *, name: str = "") -> jax.Array:
 
     Returns:
         [..., out] in float32 (or the dtype of two plain arrays).
-
-    Raises:
-        ValueError: if the sums could exceed what float32 holds exactly.
     """
     bits_x, bits_w = (t.bits if isinstance(t, Quantized) else FLOAT for t in (x, weight))
     with jax.named_scope(_scope(name, bits_w, bits_x)):
-        if not (isinstance(x, Quantized) and isinstance(weight, Quantized)):
-            return jnp.matmul(dequantize(x), dequantize(weight))
-        groups_x = len(x.scale) if x.scale.ndim == 1 else 1
-        groups = max(groups_x, weight.scale.shape[-2] if weight.scale.ndim >= 2 else 1)
-        product = functools.partial(
-            integer_matmul, max_abs_x=x.max_abs_code, max_abs_w=weight.max_abs_code
-        )
-        if groups == 1:
-            sums = product(x.codes, weight.codes)
-            scale_w = weight.scale[..., 0, :] if x.ndim == 1 < weight.scale.ndim else weight.scale
-            return sums * (_per_output(x.scale, sums.ndim) * _per_output(scale_w, sums.ndim))
-        return _grouped(x, weight, groups, product)
+        if isinstance(x, Quantized) and isinstance(weight, Quantized):
+            return _exact_product(x, weight)
+        return _product_of_numbers(x, weight)
+
+
+def _product_of_numbers(x: Tensor, weight: Tensor) -> jax.Array:
+    return jnp.matmul(dequantize(x), dequantize(weight))
+
+
+@jax.custom_vjp
+def _exact_product(x: Quantized, weight: Quantized) -> jax.Array:
+    groups_x = len(x.scale) if x.scale.ndim == 1 else 1
+    groups = max(groups_x, weight.scale.shape[-2] if weight.scale.ndim >= 2 else 1)
+    product = functools.partial(_sums, max_abs_x=x.max_abs_code, max_abs_w=weight.max_abs_code)
+    if groups == 1:
+        sums = product(x.codes, weight.codes)
+        scale_w = weight.scale[..., 0, :] if x.ndim == 1 < weight.scale.ndim else weight.scale
+        return sums * (_per_output(x.scale, sums.ndim) * _per_output(scale_w, sums.ndim))
+    return _grouped(x, weight, groups, product)
+
+
+def _exact_product_forward(x: Quantized, weight: Quantized):
+    return _exact_product(x, weight), (x, weight)
+
+
+def _exact_product_backward(operands, gradient: jax.Array):
+    return jax.vjp(_product_of_numbers, *operands)[1](gradient)
+
+
+_exact_product.defvjp(_exact_product_forward, _exact_product_backward)
+
+
+def _sums(x: jax.Array, w: jax.Array, *, max_abs_x: int, max_abs_w: int) -> jax.Array:
+    """The product of codes: one exact product or, where sums could become too long, several.
+
+    Each of these is exact, and they are added in a fixed order: 8-bit codes lose the last bits of
+    sums beyond 2^24, but lose the same ones in every program.
+    """
+    longest = max_contraction(max_abs_x, max_abs_w, jnp.float32)
+    slices = [slice(start, start + longest) for start in range(0, x.shape[-1], longest)]
+    products = (
+        integer_matmul(x[..., part], w[..., part, :], max_abs_x=max_abs_x, max_abs_w=max_abs_w)
+        for part in slices
+    )
+    return functools.reduce(jnp.add, products)
 
 
 def _grouped(x: Quantized, weight: Quantized, groups: int, product) -> jax.Array:
@@ -173,11 +204,18 @@ def _grouped(x: Quantized, weight: Quantized, groups: int, product) -> jax.Array
     outputs = weight.shape[-1]
     codes_x = jnp.moveaxis(x.codes.reshape(-1, groups, inputs // groups), 1, 0)
     codes_w = weight.codes.reshape(groups, inputs // groups, outputs)
-    sums = product(codes_x, codes_w)  # [groups, rows, out]
     scale_x = jnp.broadcast_to(x.scale, (*rows, groups)).reshape(-1, groups)
     scale_x = scale_x.T[..., None]  # [groups, rows, 1]
     scale_w = weight.scale.reshape((-1, 1, weight.scale.shape[-1] if weight.scale.ndim else 1))
-    return jnp.sum(sums * (scale_x * scale_w), axis=0).reshape(*rows, outputs)
+    scale_w = jnp.broadcast_to(scale_w, (groups, *scale_w.shape[1:]))
+
+    def add(total, group):
+        codes_x, codes_w, scale_x, scale_w = group
+        return total + product(codes_x, codes_w) * (scale_x * scale_w), None
+
+    zeros = jnp.zeros((codes_x.shape[1], outputs))
+    total, _ = jax.lax.scan(add, zeros, (codes_x, codes_w, scale_x, scale_w))
+    return total.reshape(*rows, outputs)
 
 
 def _per_output(scale: jax.Array, ndim: int) -> jax.Array:

@@ -256,7 +256,7 @@ def test_grouped_scales():
     (found,) = products(
         function, quantized(params, policy), jnp.ones((3, 6)), policy=policy, params=params
     )
-    assert (found.shapes, found.macs) == (((3, 3, 2), (3, 2, 8)), 3 * 6 * 8)
+    assert (found.shapes, found.macs) == (((3, 2), (2, 8)), 3 * 6 * 8)
     assert (found.weight_bits, found.activation_bits) == (3, 4)
     assert found.quantizer == "lsq 3 bit, group"
 

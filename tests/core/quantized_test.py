@@ -220,18 +220,22 @@ def test_two_arrays_meet_as_ever(dtype):
     np.testing.assert_array_equal(found, jnp.matmul(x, w))
 
 
-def test_sums_beyond_exact_floats_are_refused():
-    def product(length, groups):
-        x = Quantized(jnp.ones((1, length)), jnp.ones([]), 8, 128)
-        weight = Quantized(jnp.ones((length, 2)), jnp.ones((groups, 2)), 8, 128)
-        return jax.eval_shape(matmul, x, weight).shape
-
-    # 2^24 / (128 * 128) terms, in each group.
-    assert product(1024, 1) == (1, 2)
-    assert product(2048, 2) == (1, 2)
-    for length, groups in ((1025, 1), (2050, 2)):
-        with pytest.raises(ValueError, match=r"`x` must have at most 1024 codes .* 128 \* 128"):
-            product(length, groups)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_long_sums_of_wide_codes_are_added_from_exact_ones(groups):
+    """Sums of 3,000 products of 8-bit codes reach 2^25, beyond what float32 holds exactly."""
+    generator = np.random.default_rng(0)
+    codes_x = generator.integers(90, 128, (3, 3000)).astype(np.float32)
+    codes_w = generator.integers(90, 128, (3000, 2)).astype(np.float32)
+    x = Quantized(jnp.asarray(codes_x), jnp.ones([]), 8, 128)
+    weight = Quantized(jnp.asarray(codes_w), jnp.ones((groups, 2)), 8, 128)
+    deployed = (tensor.replace(jnp.asarray(tensor.codes, jnp.int8)) for tensor in (x, weight))
+    found = matmul(x, weight)
+    exact = codes_x.astype(np.int64) @ codes_w.astype(np.int64)
+    assert exact.min() > 2**24
+    # Three partial sums: two roundings, each by half a unit in the last place.
+    np.testing.assert_allclose(found, exact, rtol=2 * 2.0**-24)
+    np.testing.assert_array_equal(found, jax.jit(matmul)(x, weight))
+    np.testing.assert_array_equal(found, matmul(*deployed))
 
 
 @pytest.mark.parametrize("x_form", [form for form in X_FORMS if "groups" in form])
