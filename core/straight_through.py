@@ -80,9 +80,19 @@ def _scale_gradient_jvp(factor, primals, tangents):
     return primals[0], factor * tangents[0]
 
 
+@jax.custom_jvp
 def positive(scale: jax.Array) -> jax.Array:
-    """The scale, but of a block of zeros one whose square neither underflows nor overflows."""
+    """The scale, but at least one whose square neither underflows nor overflows.
+
+    Of a block of zeros that is the least; a learned scale that training pushed to zero or below
+    still has the derivative of the identity, which brings it back.
+    """
     return jnp.maximum(scale, 2.0**-60)
+
+
+@positive.defjvp
+def _positive_jvp(primals, tangents):
+    return positive(primals[0]), tangents[0]
 
 
 def _dense(tangent):

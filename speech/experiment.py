@@ -74,20 +74,14 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
         FloatingPointError: if training diverged.
     """
     data = load_corpus(config)
-    policy = named_policy(config.quantize)
-    model = Transducer(config.model, vocabulary_size=len(data.vocabulary), policy=policy)
+    model = build_model(config, data)
     params = initial_parameters(model, config.seed)
     folder = Path(folder)
     if not checkpoint.steps(folder / "checkpoints"):  # else the run goes on from its own
         params = starting_parameters(config, model, params, data)
     folder = run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
     optimizer = recipe.optimizer(config.optimizer, config.learners)
-    state = training.init_state(
-        params,
-        optimizer,
-        jax.random.key(config.seed + 1),
-        num_learners=config.learners.number,
-    )
+    state = _initial_state(config, params)
     step = learners.spread(
         training.train_step(recipe.loss_function(config, model), optimizer, axis_name="learner"),
         config.learners.number,
@@ -97,7 +91,7 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
 
     def recognizer_of(state: training.TrainState) -> Recognizer:
         average = learners.average(state.params)
-        return Recognizer(config, data.vocabulary, deploy_variables(policy, average))
+        return Recognizer(config, data.vocabulary, deploy_variables(model.policy, average))
 
     def validate(state: training.TrainState) -> dict[str, float]:
         errors = evaluation.evaluate(recognizer_of(state), data.dev, timed=False).errors
@@ -177,6 +171,41 @@ def score(
     summary.print_summary(run, prompts, console=console)
     console.print(f"\nReport: {folder / 'report.html'}")
     return result
+
+
+def best_parameters(folder: str | Path) -> dict[str, Any]:
+    """The parameters of a run at its best validation, averaged over learners, in float.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        "params" and, with a quantization policy, "clips".
+
+    Raises:
+        ValueError: if the folder holds no run, or one that was not validated yet.
+    """
+    config = cattrs.structure(run_folder.read_config(folder), SpeechConfig)
+    model = build_model(config, load_corpus(config))
+    template = _initial_state(config, initial_parameters(model, config.seed))
+    found = checkpoint.restore(Path(folder) / "best", template)
+    if found is None:
+        raise ValueError(f"{folder}: no best state there; the run writes it when it validates.")
+    return learners.average(found[1].params)
+
+
+def build_model(config: SpeechConfig, data: Corpus) -> Transducer:
+    """The transducer of a run, for the vocabulary of its corpus."""
+    return Transducer(config.model, len(data.vocabulary), named_policy(config.quantize))
+
+
+def _initial_state(config: SpeechConfig, params: Any) -> training.TrainState:
+    return training.init_state(
+        params,
+        recipe.optimizer(config.optimizer, config.learners),
+        jax.random.key(config.seed + 1),
+        num_learners=config.learners.number,
+    )
 
 
 def _describe_learners(number: int) -> str:

@@ -1,6 +1,7 @@
 """The parameters of a recognizer as named tensors of few bytes, and back.
 
-Numbers are stored in half precision under their path in the tree. A tensor of codes becomes two:
+Numbers are stored under their path in the tree, in half precision; beside codes, which promise
+results to the last bit, in float32. A tensor of codes becomes two:
 ``path.codes``, the codes packed into bytes along the axis of the inputs (see ``core.integers``),
 and ``path.scale``, float32; what else is needed to unpack it goes into a table of plain values,
 
@@ -30,9 +31,11 @@ def pack_tree(params: Any) -> tuple[Tensors, Table]:
     """
     tensors: Tensors = {}
     table: Table = {}
-    for name, leaf in named_leaves(params, is_leaf=is_quantized):
+    leaves = named_leaves(params, is_leaf=is_quantized)
+    dtype = np.float32 if any(is_quantized(leaf) for _, leaf in leaves) else np.float16
+    for name, leaf in leaves:
         if not is_quantized(leaf):
-            tensors[name] = np.asarray(leaf, np.float16 if name.startswith("params/") else None)
+            tensors[name] = np.asarray(leaf, dtype)
             continue
         width = storage_bits(leaf, name)
         tensors[f"{name}.codes"] = np.asarray(integers.pack(np.asarray(leaf.codes), width))

@@ -1,4 +1,4 @@
-"""Named quantization policies of the transducer, from the tailored 4 bits to the naive ones.
+"""Named policies for transducers and language models, from tailored 4 bits to naive ones.
 
 ``int4_paper`` follows the wiring of arXiv:2108.12074 as its authors' library has it: weights by
 SAWB+, one clip for each gate of each matrix and direction; the features by asymmetric PACT+ once
@@ -59,12 +59,12 @@ def _policy(gate: Quantizer, matrix: Quantizer, *, sites: tuple) -> Policy:
     return Policy(
         weights=(
             ("ctc_output/.*", None),
-            (r"(encoder_\d+|predictor)/(kernel|recurrent)", gate),
+            (r"(encoder_\d+|predictor|layer_\d+)/(kernel|recurrent)", gate),
             (r"(encoder_projection|predictor_projection|output)/kernel", matrix),
             ("embedding/embedding", matrix),
         ),
-        # The predictor reads the codes of its embedding as they are.
-        activations=(("(ctc_output|predictor)/input", None), *sites),
+        # What follows an embedding reads its codes as they are.
+        activations=(("(ctc_output|predictor|layer_1)/input", None), *sites),
     )
 
 

@@ -9,7 +9,7 @@ alternative is to initialize it from a trained CTC model).  Features are compute
 step from waveforms, masked by SpecAugment, and only then differentiated and stacked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -19,9 +19,11 @@ import optax
 import tyro
 
 from ..core import gossip, quantization
+from ..core.paths import named_leaves
 from ..core.topology import Topology, complete, ring
 from . import features
 from .augmentation import spec_augment
+from .calibration import WEIGHTS
 from .policies import PolicyName, quantize_variables
 from .transducer import PRESETS, Transducer, TransducerConfig
 from .transducer_loss import joint_transducer_loss
@@ -167,49 +169,79 @@ def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]
         ``waveform`` and ``waveform_paddings`` ``[batch, samples]``, ``labels`` and
         ``label_paddings`` ``[batch, U]``.
     """
-    apply: Callable[..., Any] = model.apply
 
     def loss(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-        params = quantize_variables(model.policy, params)  # once, outside all loops over time
-        mask_key, encoder_key, predictor_key = jax.random.split(key, 3)
+        variables = quantize_variables(model.policy, params)  # once, outside all loops over time
+        mask_key, *keys = jax.random.split(key, 3)
         inputs, paddings = augmented_features(config, batch, mask_key)
-        encoded, encoded_paddings = apply(
-            params,
-            inputs,
-            paddings,
-            deterministic=False,
-            rngs={"dropout": encoder_key},
-            method="encode",
-        )
-        predicted = apply(
-            params,
-            batch["labels"],
-            deterministic=False,
-            rngs={"dropout": predictor_key},
-            method="predict",
-        )
-        labels, label_paddings = batch["labels"], batch["label_paddings"]
-        transducer = joint_transducer_loss(
-            lambda frames, prefixes: apply(params, frames, prefixes, method="join"),
-            encoded,
-            predicted,
-            encoded_paddings,
-            labels,
-            label_paddings,
-        )
-        connectionist = optax.ctc_loss(
-            apply(params, encoded, method="connect"), encoded_paddings, labels, label_paddings
+        transducer, connectionist = utterance_losses(
+            model, variables, inputs, paddings, batch, dropout_keys=keys
         )
         connectionist = jnp.where(connectionist < INFEASIBLE, connectionist, 0.0)
-        num_labels = jnp.maximum(jnp.sum(1 - label_paddings), 1)
+        num_labels = jnp.maximum(jnp.sum(1 - batch["label_paddings"]), 1)
         metrics = {
             "transducer_loss": jnp.sum(transducer) / num_labels,
             "ctc_loss": jnp.sum(connectionist) / num_labels,
         }
         total = metrics["transducer_loss"] + config.optimizer.ctc_weight * metrics["ctc_loss"]
-        return total, metrics
+        return total, metrics | clip_metrics(params.get("clips", {}))
 
     return loss
+
+
+def utterance_losses(
+    model: Transducer,
+    variables: Any,
+    inputs: jax.Array,
+    paddings: jax.Array,
+    batch: Batch,
+    *,
+    dropout_keys: Sequence[jax.Array] | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Transducer loss and auxiliary loss of each utterance.
+
+    Args:
+        model: the transducer.
+        variables: its variables, weights as they are to be multiplied.
+        inputs: features ``[batch, frames, 240]``.
+        paddings: ``[batch, frames]``.
+        batch: ``labels`` and ``label_paddings`` ``[batch, U]``.
+        dropout_keys: random keys of encoder and predictor, in training; None is evaluation.
+
+    Returns:
+        Both ``[batch]``; the auxiliary loss is huge where there are fewer frames than labels.
+    """
+    apply: Callable[..., Any] = model.apply
+
+    encoder_options, predictor_options = (
+        ({}, {})
+        if dropout_keys is None
+        else ({"deterministic": False, "rngs": {"dropout": key}} for key in dropout_keys)
+    )
+    labels, label_paddings = batch["labels"], batch["label_paddings"]
+    encoded, paddings = apply(variables, inputs, paddings, **encoder_options, method="encode")
+    predicted = apply(variables, labels, **predictor_options, method="predict")
+    transducer = joint_transducer_loss(
+        lambda frames, prefixes: apply(variables, frames, prefixes, method="join"),
+        encoded,
+        predicted,
+        paddings,
+        labels,
+        label_paddings,
+    )
+    logits = apply(variables, encoded, method="connect")
+    return transducer, optax.ctc_loss(logits, paddings, labels, label_paddings)
+
+
+def clip_metrics(clips: dict[str, Any]) -> dict[str, jax.Array]:
+    """The clips of activation sites under the names of their sites, each number by itself."""
+    sites = {layer: branch for layer, branch in clips.items() if layer != WEIGHTS}
+    metrics = {}
+    for path, clip in named_leaves(sites):
+        for index, value in enumerate(clip.ravel()):
+            name = f"clip/{path}" if clip.size == 1 else f"clip/{path}/{index}"
+            metrics[name] = value
+    return metrics
 
 
 def augmented_features(

@@ -109,7 +109,14 @@ def test_train_evaluate_transcribe(manifest, tmp_path, capsys):
     assert go_on("further", "run", *still) == 0  # it has checkpoints of its own by now
     assert go_on("bits", "moved", "--quantize", "int4_paper") == 0
     assert main(["evaluate", "bits"]) == 0
-    capsys.readouterr()
+    assert main(["audit", "bits", "--batches", "1"]) == 0
+    assert "encoder_1/recurrent" in capsys.readouterr().out
+    plots = {path.name for path in (tmp_path / "bits" / "quantization").iterdir()}
+    assert plots >= {"weights.png", "clips.png", "sensitivities.png", "audit.txt"}
+    assert main(["audit", "bits", "--quantize", "int8"]) == 2
+    assert "bits: holds codes of the policy int4_paper" in capsys.readouterr().err
+    assert main(["audit", "moved"]) == 2
+    assert "moved: this run was trained in float; add --quantize" in capsys.readouterr().err
     assert go_on("again", "bits") == 2
     assert "bits` holds codes" in capsys.readouterr().err
     assert go_on("again", "moved", "--model.encoder-size", "12") == 2

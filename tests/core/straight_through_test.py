@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gossamer.core.quantizers import pact_plus
 from gossamer.core.straight_through import positive, round_clip, round_through, scale_gradient
 
 # With s = 0.5 and codes from -2 to 3: beyond, inside, halfway (to the even code) and at the ends.
@@ -65,3 +66,17 @@ def test_scales_of_zero_blocks_can_divide():
     assert 0 < float(scale) < 1e-15
     assert np.isfinite(float(1 / scale**2))
     assert positive(jnp.float32(0.5)) == 0.5
+
+
+@pytest.mark.parametrize("clip", [-0.5, 0.0])
+def test_a_clip_pushed_out_of_range_comes_back(clip):
+    quantizer = pact_plus(4, symmetric=True)
+    x = jnp.linspace(-1.0, 1.0, 41)
+
+    def loss(clip):
+        return jnp.sum((quantizer.apply({"clip": clip}, x) - x) ** 2)
+
+    clip = jnp.float32(clip)
+    for _ in range(100):
+        clip = clip - 0.01 * jax.grad(loss)(clip)
+    assert 0.8 < clip < 1.1
