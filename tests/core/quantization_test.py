@@ -6,13 +6,14 @@ import inspect
 import json
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from gossamer.core import blocks, learners, quantizers
+from gossamer.core import blocks, gossip, learners, quantizers, topology, training
 from gossamer.core.quantization import (
     Policy,
     as_json,
@@ -369,6 +370,40 @@ def test_learners_quantize_as_one_does(engine):
     (found, clips), (expected, expected_clips) = map(first_codes, (engine, None))
     assert_same_codes(found, expected)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), clips, expected_clips)
+
+
+@pytest.mark.parametrize("engine", ["shard_map", "pmap"])
+def test_training_under_gossip_is_the_same_on_devices_as_simulated(engine):
+    """Weights, clips and codes of four learners on a ring, bit for bit."""
+    policy = Policy(weights=((".*kernel", quantizers.lsq(4, blocks.gates(4))),))
+    site = quantizers.pact_plus(4, symmetric=True)
+    params = {"lstm": {"kernel": jax.random.normal(jax.random.key(0), (6, 8))}}
+    clips = {"weights": fake_quantize(policy).init(params), "input": site.init(jnp.ones(1))}
+
+    def loss(variables, batch, key):
+        del key
+        codes = fake_quantize(policy).codes(variables["params"], variables["clips"]["weights"])
+        inputs = site.codes(variables["clips"]["input"], batch)
+        return jnp.mean((matmul(inputs, codes["lstm"]["kernel"]) - 1) ** 2), {}
+
+    rules = {"weights": optax.adamw(1e-2), "clips": optax.adam(1e-2)}
+    optimizer = gossip.dpsgd(optax.partition(rules, clip_labels), topology.ring(4))
+    state = training.init_state(
+        {"params": params, "clips": clips}, optimizer, jax.random.key(1), num_learners=4
+    )
+    batches = jax.random.normal(jax.random.key(2), (5, 4, 3, 6))
+
+    def run(engine):
+        step = training.train_step(loss, optimizer, axis_name="learner")
+        step, found = learners.spread(step, 4, engine=engine), state
+        for batch in batches:
+            found, _ = step(found, batch)
+        return found.params
+
+    simulated = run("vmap")
+    chex.assert_trees_all_equal(run(engine), simulated)
+    moved = jax.tree.map(lambda new, old: jnp.any(new != old), simulated, state.params)
+    assert all(jax.tree.leaves(moved))
 
 
 # Deployment.
