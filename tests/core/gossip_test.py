@@ -14,6 +14,17 @@ from gossamer.core.topology import Topology
 ENGINES = ("vmap", "shard_map", "pmap")
 ORDERS = ("awc", "atc")
 FAMILIES = {"ring": topology.ring, "complete": topology.complete}
+GRAPHS = {
+    "torus": topology.torus(2, 4),
+    "hypercube": topology.hypercube(8),
+    "star": topology.star(8),
+    "exponential": topology.exponential(8),
+    "one-peer exponential": topology.one_peer_exponential(8),
+    "random ring": topology.random_ring(8, seed=0, period=3),
+    "random matching": topology.random_matching(7, seed=0, period=3),
+    "base graph": topology.base_graph(7),
+    "hierarchical": topology.hierarchical(topology.ring(4), learners_per_node=2),
+}
 SHAPES = {"bias": (), "vector": (5,), "matrix": (3, 4), "tensor": (2, 3, 2)}
 
 # Neither symmetric nor static, with unequal weights.
@@ -135,6 +146,31 @@ def test_fifty_steps_agree_bit_for_bit_in_all_engines(family, inner, order):
     simulated = learners.spread(train, 8)(*arguments)
     for engine in ("shard_map", "pmap"):
         assert_trees_equal(learners.spread(train, 8, engine=engine)(*arguments), simulated)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_graph_mixes_as_its_matrix_and_alike_in_two_engines(name):
+    graph = GRAPHS[name]
+    transform = gossip.mix(graph)
+    x = np.random.default_rng(0).standard_normal((graph.num_learners, 50)).astype(np.float32)
+
+    def mix_for_a_period(x):
+        def step(carry, _):
+            x, state = carry
+            x, state = one_update(transform)(x, jnp.zeros_like(x), state)
+            return (x, state), x
+
+        return jax.lax.scan(step, (x, transform.init(x)), length=graph.period + 1)[1]
+
+    simulated = np.asarray(learners.spread(mix_for_a_period, graph.num_learners)(x))
+    spread = learners.spread(mix_for_a_period, graph.num_learners, engine="shard_map")
+    assert_trees_equal(spread(x), simulated)
+    for step in range(graph.period + 1):
+        # Each step from the float32 numbers before it, so that roundings do not add up: one for
+        # each of at most 8 messages and sums, of numbers below 4.
+        expected = graph.matrix(step) @ x.astype(np.float64)
+        np.testing.assert_allclose(simulated[:, step], expected, rtol=0, atol=16 * 2.0**-22)
+        x = simulated[:, step]
 
 
 def test_changing_topology_agrees_bit_for_bit_in_all_engines():
