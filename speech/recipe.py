@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import optax
 import tyro
 
-from ..core import gossip, quantization
+from ..core import gossip, quantization, topology
 from ..core.paths import named_leaves
-from ..core.topology import Topology, complete, ring
+from ..core.topology import Topology
 from . import features
 from .augmentation import spec_augment
 from .calibration import WEIGHTS
@@ -29,6 +29,17 @@ from .transducer import PRESETS, Transducer, TransducerConfig
 from .transducer_loss import joint_transducer_loss
 
 Batch = dict[str, jax.Array]
+TopologyName = Literal[
+    "ring",
+    "complete",
+    "star",
+    "hypercube",
+    "exponential",
+    "one_peer_exponential",
+    "random_ring",
+    "random_matching",
+    "base_graph",
+]
 NUM_FEATURES = 240  # 40 filters, their deltas and delta-deltas, two frames stacked
 INFEASIBLE = 1e4  # optax.ctc_loss returns about 1e5 where the labels do not fit into the frames
 
@@ -97,8 +108,8 @@ class LearnersConfig:
 
     number: int = 4
     """Data-parallel learners; each sees its own part of every batch."""
-    topology: Literal["ring", "complete"] = "ring"
-    """Who averages weights with whom."""
+    topology: TopologyName = "ring"
+    """Who averages weights with whom, see `core.topology`; random ones are drawn from seed 0."""
     order: Literal["awc", "atc"] = "awc"
     """Mix while adapting (D-PSGD of Lian et al.) or adapt, then combine."""
     engine: Literal["vmap", "shard_map", "pmap"] = "vmap"
@@ -106,7 +117,10 @@ class LearnersConfig:
 
     def build(self) -> Topology:
         """The topology itself."""
-        return {"ring": ring, "complete": complete}[self.topology](self.number)
+        family = getattr(topology, self.topology)
+        if self.topology in ("random_ring", "random_matching"):
+            return family(self.number, seed=0)
+        return family(self.number)
 
 
 @dataclass(frozen=True)

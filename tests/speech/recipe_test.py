@@ -1,4 +1,5 @@
 import dataclasses
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -123,3 +124,10 @@ def test_schedule_rises_to_the_peak_and_falls():
     assert max(rates) == pytest.approx(1e-2, rel=1e-3)
     assert 0 < np.argmax(rates) < 10
     assert rates[-1] < rates[0] < rates[np.argmax(rates)]
+
+
+@pytest.mark.parametrize("name", get_args(recipe.TopologyName))
+def test_learners_mix_over_the_graph_of_that_name(name):
+    graph = LearnersConfig(number=8, topology=name).build()
+    assert graph.num_learners == 8
+    assert graph == LearnersConfig(number=8, topology=name).build()
