@@ -144,7 +144,11 @@ def audit_ours(params, inputs, expected) -> None:
     for bits, policy in ((4, FOUR_BITS), (8, EIGHT_BITS)):
         apply, variables = quantized(policy, params, inputs)
         error = deviation(jax.jit(apply)(variables, inputs), expected)
-        print(f"In {bits} bits outputs deviate from float by {100 * error:.2f}%.")
+        counts = count_operations(apply, variables, inputs)
+        print(
+            f"In {bits} bits outputs deviate from float by {100 * error:.2f}%; {counts['float32']} "
+            f"products, of whole numbers in float32, and {counts['round']} roundings."
+        )
 
 
 def count_peers(qwix: Any, variables, inputs, expected) -> None:
@@ -154,9 +158,7 @@ def count_peers(qwix: Any, variables, inputs, expected) -> None:
         def apply(variables, inputs):  # a new function each time: JAX has not traced it yet
             return model.apply(variables, inputs)
 
-        counts = Counter()
-        for kind, times in operations(jax.make_jaxpr(apply)(variables, inputs).jaxpr):
-            counts[kind] += times
+        counts = count_operations(apply, variables, inputs)
         try:
             error = 100 * deviation(jax.jit(apply)(variables, inputs), expected)
             outcome = f"{error:.2f}%"
@@ -244,6 +246,14 @@ def alternate(contenders: dict[str, Callable], turns: int) -> dict[str, list[flo
             if turn:
                 times[name].append(time.perf_counter() - start)
     return times
+
+
+def count_operations(function: Callable, *arguments) -> Counter:
+    """How often each of `operations` runs in a call."""
+    counts = Counter()
+    for kind, times in operations(jax.make_jaxpr(function)(*arguments).jaxpr):
+        counts[kind] += times
+    return counts
 
 
 def operations(program: Jaxpr, trips: int = 1) -> Iterator[tuple[str, int]]:
