@@ -14,33 +14,42 @@ modes of ATC are lambda_k (1 - a h), never worse than those of synchronous SGD.
 A learner is a position on a named axis; `learners` runs the same function under ``jax.vmap``,
 ``jax.shard_map`` and ``jax.pmap``.  Every sum here has one fixed order, so in float32 and float64
 the engines agree bit for bit.  Whatever precedes the link sees one learner only: a clipping by
-global norm is local, and momenta are not averaged.
+global norm is local, and momenta are not averaged.  Statistics of batch normalization are no
+parameters and are not mixed: each learner keeps its own, of its own data, and evaluation takes
+their mean together with that of the weights, see `learners.average`.
 
 References:
     X. Lian et al., "Can Decentralized Algorithms Outperform Centralized Algorithms?", 2017,
         arXiv:1705.09056.
     W. Zhang et al., "Loss Landscape Dependent Self-Adjusting Learning Rates in Decentralized
         Stochastic Gradient Descent", 2021, arXiv:2112.01433.
+    X. Cui et al., "Asynchronous Decentralized Distributed Training of Acoustic Models", 2021,
+        arXiv:2110.11199.
 """
 
-import functools
-import itertools
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from .topology import Exchange, Topology
+from . import mixing
+from .topology import Topology, complete
 
 Order = Literal["awc", "atc"]
+Form = Literal["A", "B"]
 
 
 class MixState(NamedTuple):
     """State of `mix`."""
 
     step: jax.Array  # [] int32: number of updates so far; selects the mixing matrix
+
+
+class DelayState(NamedTuple):
+    """State of form B in `delay_by_one`."""
+
+    previous: Any  # the parameters of one step before, their tree, shapes and dtypes
 
 
 def mix(
@@ -54,10 +63,8 @@ def mix(
 
     which ``optax.apply_updates`` adds to x.  Written in differences, learners that agree are left
     exactly as they are, and what one neighbor gains the other loses.  Sums run in float32 or
-    better, in the order of the topology's exchanges; learners exchange the dtype of the parameters,
-    one array for each exchange with others: ring gossip moves as many bytes as an all-reduce around
-    a ring, in one step.  A uniform W gathers all arrays instead, which fixes the order of its sum
-    but moves n / 2 times the bytes of an all-reduce.
+    better; learners exchange the dtype of the parameters, one array for each exchange with others,
+    see `mixing.pull`: ring gossip moves as many bytes as an all-reduce around a ring, in one step.
 
     Args:
         topology: who averages with whom; as many learners as `axis_name` has positions.
@@ -68,8 +75,9 @@ def mix(
         A transform whose ``update`` needs `params` and keeps the dtype of the updates.
 
     Raises:
-        ValueError: if `order` is unknown; in ``update``, if `params` is missing or the size of the
-            axis is not the topology's.
+        ValueError: if `order` is unknown; in ``update``, if `params` is missing, the size of the
+            axis is not the topology's, or the learners share parameters, whose gradient would be a
+            sum over them, see `mixing.check_learners`.
 
     Example:
         >>> optimizer = optax.chain(optax.sgd(0.1, momentum=0.9), mix(ring(8)))
@@ -91,10 +99,10 @@ def mix(
             return updates, next_state
         if params is None:
             raise ValueError("`params` must be given to the update of gossip, which averages them.")
-        _check_axis(topology, axis_name)
-        updates = jax.tree.map(_rounded, updates)
+        mixing.check_learners(params, topology.num_learners, axis_name)
+        updates = jax.tree.map(mixing.rounded, updates)
         weights = params if order == "awc" else optax.apply_updates(params, updates)
-        corrections = _correct(weights, topology, state.step, axis_name)
+        corrections = mixing.pull(weights, topology, state.step, axis_name)
         updates = jax.tree.map(lambda u, c: (u + c).astype(u.dtype), updates, corrections)
         return updates, next_state
 
@@ -131,6 +139,85 @@ def dpsgd(
     return optax.chain(inner, mix(topology, axis_name, order))
 
 
+def delay_by_one(
+    inner: optax.GradientTransformation,
+    num_learners: int,
+    *,
+    form: Form = "A",
+    axis_name: str | None = "learner",
+) -> optax.GradientTransformationExtraArgs:
+    """Averages all weights while the gradient is computed: D1, delay by one.
+
+    The mean over the learners, an all-reduce of weights, overlaps with the gradient, so the
+    gradient does not know it yet:
+
+        form A:  x_i(k+1) = mean_j x_j(k) + u_i(x_i(k)),    `dpsgd` with W = 11^T/n
+        form B:  x_i(k+1) = mean_j x_j(k) + u_i(x_i(k-1)).
+
+    Form B leaves a whole step for the average.  Its gradient belongs at the weights of one step
+    before, which `gradient_params` finds in the state; `training.train_step` does so.  On a
+    quadratic of curvature h, form A needs a h < 1 and form B, whose mean follows
+    x <- x - a h x(k-1), needs a h < 1 as well.
+
+    Args:
+        inner: the optimizer each learner runs on its own gradients; weight decay in it sees x(k).
+        num_learners: number of learners n >= 1.
+        form: "A" or "B".
+        axis_name: the axis of learners; None for a single learner, which delays nothing.
+
+    Returns:
+        A transform whose ``update`` needs `params`.
+
+    Raises:
+        ValueError: if `form` is unknown or `num_learners` is below 1.
+
+    Example:
+        >>> optimizer = delay_by_one(optax.sgd(0.1), 8, form="B")
+        >>> gradient = jax.grad(loss)(gradient_params(state, params))
+        >>> updates, state = optimizer.update(gradient, state, params)
+
+    References:
+        X. Cui et al., 2021, arXiv:2110.11199.
+    """
+    if form not in get_args(Form):
+        raise ValueError(f'`form` must be "A" or "B", got {form!r}.')
+    synchronous = dpsgd(inner, complete(num_learners), axis_name=axis_name)
+    if form == "A" or axis_name is None:
+        return synchronous
+    return optax.chain(synchronous, _remember())
+
+
+def gradient_params(opt_state: optax.OptState, params: optax.Params) -> optax.Params:
+    """The weights at which an optimizer expects the gradient: `params`, unless it is delayed.
+
+    Args:
+        opt_state: state of any optimizer, for instance a chain with `delay_by_one` in it.
+        params: pytree of parameters x(k).
+
+    Returns:
+        x(k-1) for form B of `delay_by_one`, else `params`.
+    """
+
+    def is_delayed(state):
+        return isinstance(state, DelayState)
+
+    states = jax.tree.leaves(opt_state, is_leaf=is_delayed)
+    return next((state.previous for state in states if is_delayed(state)), params)
+
+
+def _remember() -> optax.GradientTransformation:
+    """Keeps the parameters of a step for the gradient of the next one."""
+
+    def init(params):
+        return DelayState(previous=jax.tree.map(jnp.copy, params))
+
+    def update(updates, state, params=None):
+        del state
+        return updates, DelayState(previous=params)
+
+    return optax.GradientTransformation(init, update)
+
+
 def consensus_distance(params: optax.Params, axis_name: str = "learner") -> jax.Array:
     """How far the learners are apart: sigma_w^2 = (1/n) sum_i ||x_i - mean_j x_j||^2.
 
@@ -150,78 +237,3 @@ def consensus_distance(params: optax.Params, axis_name: str = "learner") -> jax.
         return jnp.sum(jnp.square(x - jax.lax.pmean(x, axis_name)))
 
     return jax.lax.pmean(optax.tree.sum(jax.tree.map(squared_distance, params)), axis_name)
-
-
-def _check_axis(topology: Topology, axis_name: str) -> None:
-    axis_size = jax.lax.axis_size(axis_name)
-    if axis_size != topology.num_learners:
-        raise ValueError(
-            f"`topology` must have one learner for each position on the axis {axis_name!r}: got "
-            f"{topology.num_learners} learners on an axis of size {axis_size}; build the topology "
-            f"for {axis_size} learners."
-        )
-
-
-def _correct(params, topology, step, axis_name):
-    """The pytree (W - I) x of the step's mixing matrix, in float32 or better."""
-
-    def branch(index):
-        exchanges = topology.mixings[index]
-        if np.allclose(topology.matrix(index), 1.0 / topology.num_learners, rtol=1e-12):
-            pull = functools.partial(_pull_to_mean, axis_name=axis_name)
-        else:
-            pull = functools.partial(_pull_to_neighbors, exchanges=exchanges, axis_name=axis_name)
-        return functools.partial(jax.tree.map, pull)
-
-    branches = [branch(index) for index in range(topology.period)]
-    if topology.period == 1:
-        return branches[0](params)
-    # All learners count the same steps. Taking their maximum tells so to `vmap`, which otherwise
-    # computes every branch for every learner.
-    index = jax.lax.pmax(step, axis_name) % topology.period
-    return jax.lax.switch(index, branches, params)
-
-
-def _pull_to_neighbors(x: jax.Array, exchanges: tuple[Exchange, ...], axis_name: str) -> jax.Array:
-    """sum_k w_k (x[sources_k] - x), the exchanges of equal weight summed first."""
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    terms = []
-    for weight, group in itertools.groupby(exchanges, key=lambda exchange: exchange.weight):
-        differences = [
-            _receive(x, exchange.sources, axis_name).astype(wide) - x.astype(wide)
-            for exchange in group
-        ]
-        terms.append(_rounded(weight * functools.reduce(jnp.add, differences)))
-    return functools.reduce(jnp.add, terms)
-
-
-def _receive(x: jax.Array, sources: tuple[int, ...], axis_name: str) -> jax.Array:
-    if sources == tuple(range(len(sources))):
-        return x
-    return jax.lax.ppermute(x, axis_name, [(source, i) for i, source in enumerate(sources)])
-
-
-def _pull_to_mean(x: jax.Array, axis_name: str) -> jax.Array:
-    """mean_j x_j - x_i, the mean summed in the order of the learners.
-
-    An all-reduce sums in an order of the engine's choice.  This gathers instead: every learner
-    sends its array n - 1 times and holds n of them, one leaf of the tree at a time.
-    """
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    gathered = jax.lax.all_gather(x, axis_name)  # [num_learners, ...]
-    first = gathered[0].astype(wide)
-    # A loop: XLA would compute a sum of n terms anew for every learner that `vmap` simulates. It
-    # starts from zeros that vary over the learners, as the type checks of `shard_map` ask.
-    total, _ = jax.lax.scan(
-        lambda total, other: (total + (other.astype(wide) - first), None), first - first, gathered
-    )
-    return first + _rounded(total / len(gathered)) - x.astype(wide)
-
-
-def _rounded(x: jax.Array) -> jax.Array:
-    """The value x, rounded to its dtype.
-
-    XLA may contract a product and a following sum to one operation with a single rounding; whether
-    it does depends on its fusions, which differ between engines.  A selection keeps the two apart.
-    """
-    return jnp.where(jnp.isnan(x), jnp.nan, x)

@@ -134,6 +134,10 @@ def replicate(tree: Any, num_learners: int) -> Any:
 def average(params: Any) -> Any:
     """The mean over the learners, which is the model to evaluate.
 
+    Statistics of batch normalization are averaged in the same way, just before the evaluation.  The
+    mean of the learners' variances leaves out the variance between their means; where learners see
+    different data, estimate the statistics anew, by a pass over data with the averaged weights.
+
     Args:
         params: pytree of floating-point arrays [num_learners, ...].
 

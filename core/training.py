@@ -82,7 +82,8 @@ def train_step(
 
     Args:
         loss: ``loss(params, batch, key) -> (scalar, {name: scalar})`` on one learner's batch.
-        optimizer: an optax transform; its links may use collectives over `axis_name`.
+        optimizer: an optax transform; its links may use collectives over `axis_name`.  It gets the
+            gradient at `gossip.gradient_params`, which are x unless it asks for delayed weights.
         axis_name: the axis of learners, None for a single learner.
 
     Returns:
@@ -101,7 +102,7 @@ def train_step(
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)
         (value, details), gradients = jax.value_and_grad(loss, has_aux=True)(
-            state.params, batch, key
+            gossip.gradient_params(state.opt_state, state.params), batch, key
         )
         grad_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from gossamer.core import gossip, learners, topology
+from gossamer.core import gossip, learners, topology, topology_algebra
 from gossamer.core.topology import Topology
 
 ENGINES = ("vmap", "shard_map", "pmap")
@@ -394,6 +394,76 @@ def test_composes_with_schedules_and_injected_hyperparameters():
         np.testing.assert_allclose(found_masked[name], masked_expected, rtol=1e-5, atol=2e-6)
 
 
+def delayed_trajectory(form, engine="vmap", dtype=np.float64):
+    """Weights [20, 4, 3] of 4 learners with curvatures of their own; and those of the oracle."""
+    generator = np.random.default_rng(0)
+    start = generator.standard_normal((4, 3)).astype(dtype)
+    curvatures = generator.uniform(0.5, 1.5, (4, 3)).astype(dtype)
+    optimizer = gossip.delay_by_one(optax.sgd(0.3), 4, form=form)
+
+    def train(x, curvatures):
+        def step(carry, _):
+            x, state = carry
+            gradient = curvatures * gossip.gradient_params(state, x)
+            updates, state = optimizer.update(gradient, state, x)
+            x = optax.apply_updates(x, updates)
+            return (x, state), x
+
+        return jax.lax.scan(step, (x, optimizer.init(x)), length=20)[1]
+
+    found = learners.spread(train, 4, engine=engine)(start, curvatures)
+    path = [start, start]
+    for _ in range(20):
+        at = path[-1] if form == "A" else path[-2]
+        path.append(path[-1].mean(axis=0) - 0.3 * curvatures * at)
+    return np.swapaxes(found, 0, 1), path[2:]
+
+
+@pytest.mark.parametrize("form", ["A", "B"])
+def test_delay_by_one_is_the_mean_of_weights_and_a_local_update(form, float64):
+    found, expected = delayed_trajectory(form)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_delay_by_one_has_the_same_bits_in_all_engines():
+    simulated, _ = delayed_trajectory("B", dtype=np.float32)
+    for engine in ("shard_map", "pmap"):
+        found, _ = delayed_trajectory("B", engine, np.float32)
+        np.testing.assert_array_equal(found, simulated)
+
+
+def test_gradient_params_finds_the_delay_inside_other_transforms():
+    params = {"x": jnp.arange(3.0)}
+    delayed = gossip.delay_by_one(optax.adam(0.1), 1, form="B")
+    nested = optax.chain(optax.clip(1.0), optax.apply_if_finite(delayed, 3))
+    run = learners.spread(nested.update, 1)
+    first = learners.replicate(params, 1)
+    updates, state = run(first, learners.replicate(nested.init(params), 1), first)
+    second = optax.apply_updates(first, updates)
+    assert_trees_equal(gossip.gradient_params(state, second), first)
+    for undelayed in (optax.adam(0.1), gossip.delay_by_one(optax.sgd(0.1), 1)):
+        assert gossip.gradient_params(undelayed.init(params), params) is params
+    single = gossip.delay_by_one(optax.sgd(0.1), 1, form="B", axis_name=None)
+    assert gossip.gradient_params(single.init(params), params) is params
+
+
+def test_two_stages_inside_and_across_nodes_have_the_same_bits_in_two_engines():
+    inside, between = topology_algebra.node_stages(topology.ring(4), learners_per_node=2)
+    optimizer = optax.chain(
+        optax.sgd(0.5), gossip.mix(inside, order="atc"), gossip.mix(between, order="atc")
+    )
+    x, g = random_tree(0, 8), random_tree(1, 8)
+    state = learners.replicate(optimizer.init(x), 8)
+    found, _ = learners.spread(one_update(optimizer), 8)(x, g, state)
+    whole = topology.hierarchical(topology.ring(4), learners_per_node=2).matrix()
+    expected = mix_densely(whole, {k: x[k] - 0.5 * g[k] for k in x})
+    for name in x:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, atol=2e-6)
+    assert_trees_equal(
+        learners.spread(one_update(optimizer), 8, engine="shard_map")(x, g, state)[0], found
+    )
+
+
 def test_init_accepts_shapes():
     optimizer = gossip.dpsgd(optax.adam(1e-3), topology.ring(4))
     params = {"x": jax.ShapeDtypeStruct((3,), jnp.float32)}
@@ -431,6 +501,8 @@ def test_consensus_distance_of_low_precision_sums_in_float32():
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match='`order` must be "awc" or "atc", got \'ring\''):
         gossip.mix(topology.ring(4), order="ring")
+    with pytest.raises(ValueError, match='`form` must be "A" or "B", got \'C\''):
+        gossip.delay_by_one(optax.sgd(0.1), 4, form="C")
     transform = gossip.mix(topology.ring(8))
     tree = {"x": jnp.zeros((4, 2))}
     state = learners.replicate(transform.init(tree), 4)

@@ -99,6 +99,23 @@ def test_learners_follow_the_dense_mixing_matrix(key):
         )
 
 
+def test_delayed_optimizer_gets_the_gradient_at_the_weights_of_one_step_before(key):
+    optimizer = gossip.delay_by_one(optax.sgd(0.1), 4, form="B")
+    start = np.float32([1.0, 2.0, -1.0])
+    batch = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+
+    def loss(params, batch, key):
+        return jnp.sum(jnp.square(params - batch)) / 2.0, {}
+
+    run = learners.spread(training.train_step(loss, optimizer, axis_name="learner"), 4)
+    state = training.init_state(jnp.asarray(start), optimizer, key, num_learners=4)
+    previous = x = np.tile(start, (4, 1))
+    for _ in range(5):
+        state, _ = run(state, batch)
+        previous, x = x, x.mean(axis=0) - 0.1 * (previous - batch)
+    np.testing.assert_allclose(state.params, x, rtol=1e-6, atol=1e-6)
+
+
 def test_one_bad_learner_makes_all_skip_without_recompiling(key):
     optimizer = gossip.dpsgd(optax.adam(0.1), topology.ring(4))
     step = learners.spread(training.train_step(quadratic, optimizer, axis_name="learner"), 4)

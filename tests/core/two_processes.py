@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gossamer.core import gossip, learners, topology
+from gossamer.core import gossip, learners, local_steps, topology
 
 NUM_LEARNERS = 4
 
@@ -28,8 +28,12 @@ def problem():
 
 
 def train(data):
-    """Twenty steps of ring DPSGD on one learner's least squares."""
-    optimizer = gossip.dpsgd(optax.sgd(0.05, momentum=0.9), topology.ring(NUM_LEARNERS))
+    """Twenty steps of ring DPSGD on one learner's least squares, each third with one more peer."""
+    one_peer = gossip.mix(topology.one_peer_exponential(NUM_LEARNERS), order="atc")
+    optimizer = optax.chain(
+        gossip.dpsgd(optax.sgd(0.05, momentum=0.9), topology.ring(NUM_LEARNERS)),
+        local_steps.every(one_peer, 3),
+    )
 
     def loss(weights):
         # Products and sums of each element apart: a batched matrix product may sum differently.
