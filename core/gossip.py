@@ -139,6 +139,26 @@ def dpsgd(
     return optax.chain(inner, mix(topology, axis_name, order))
 
 
+def all_reduce(axis_name: str | None = "learner") -> optax.GradientTransformation:
+    """Averages gradients over all learners: synchronous SGD, as the first link of an optax chain.
+
+    Learners that start from the same parameters keep them in common.  The mean is the engine's
+    all-reduce, so that engines agree up to rounding only.
+
+    Args:
+        axis_name: the axis of learners; None for a single learner, where the link is the identity.
+
+    Returns:
+        A transform without state.
+
+    Example:
+        >>> optimizer = optax.chain(all_reduce(), optax.sgd(0.1))
+    """
+    if axis_name is None:
+        return optax.identity()
+    return optax.stateless(lambda updates, params: jax.lax.pmean(updates, axis_name))
+
+
 def delay_by_one(
     inner: optax.GradientTransformation,
     num_learners: int,

@@ -108,10 +108,15 @@ class LearnersConfig:
 
     number: int = 4
     """Data-parallel learners; each sees its own part of every batch."""
+    algorithm: Literal["dpsgd", "ssgd", "delay_by_one"] = "dpsgd"
+    """Average weights over the topology, or gradients, or all weights while the gradient is
+    computed."""
     topology: TopologyName = "ring"
     """Who averages weights with whom, see `core.topology`; random ones are drawn from seed 0."""
     order: Literal["awc", "atc"] = "awc"
     """Mix while adapting (D-PSGD of Lian et al.) or adapt, then combine."""
+    weight_noise: float = 0.0
+    """Standard deviation of noise on the weights at which gradients are taken (SSGD*)."""
     engine: Literal["vmap", "shard_map", "pmap"] = "vmap"
     """Simulate the learners on one device, or run each on its own."""
 
@@ -157,7 +162,7 @@ def schedule(config: OptimizerConfig, rate: float = 1.0) -> optax.Schedule:
 def optimizer(
     config: OptimizerConfig, learners: LearnersConfig, axis_name: str | None = "learner"
 ) -> optax.GradientTransformationExtraArgs:
-    """Clipping, AdamW and gossip, as one optax chain."""
+    """Clipping, AdamW and what the learners exchange, as one optax chain."""
     adamw = optax.adamw(
         schedule(config),
         b2=0.98,
@@ -168,6 +173,10 @@ def optimizer(
     clips = optax.adam(schedule(config, config.clip_rate), b2=0.98)
     rule = optax.partition({"weights": adamw, "clips": clips}, quantization.clip_labels)
     inner = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+    if learners.algorithm == "ssgd":
+        return optax.chain(gossip.all_reduce(axis_name), inner)
+    if learners.algorithm == "delay_by_one":
+        return gossip.delay_by_one(inner, learners.number, axis_name=axis_name)
     return gossip.dpsgd(inner, learners.build(), axis_name=axis_name, order=learners.order)
 
 

@@ -512,3 +512,27 @@ def test_bad_arguments_are_refused():
         learners.spread(one_update(transform), 4)(tree, tree, state)
     with pytest.raises(ValueError, match="`params` must be given"):
         transform.update(tree, transform.init(tree))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_all_reduce_is_sgd_on_the_mean_gradient(engine):
+    optimizer = optax.chain(gossip.all_reduce(), optax.sgd(0.5, momentum=0.9))
+    alone = optax.sgd(0.5, momentum=0.9)
+    weights, expected = jnp.zeros((4, 3)), jnp.zeros(3)
+    states, state = learners.replicate(optimizer.init(expected), 4), alone.init(expected)
+    update = learners.spread(optimizer.update, 4, engine=engine)
+    for step in range(3):
+        gradients = jax.random.normal(jax.random.key(step), (4, 3))
+        updates, states = update(gradients, states, weights)
+        weights = optax.apply_updates(weights, updates)
+        updates, state = alone.update(jnp.mean(gradients, axis=0), state, expected)
+        expected = optax.apply_updates(expected, updates)
+    np.testing.assert_array_equal(weights, jnp.broadcast_to(weights[0], (4, 3)))
+    np.testing.assert_allclose(weights[0], expected, rtol=1e-6)
+
+
+def test_a_single_learner_reduces_nothing():
+    gradients = jnp.arange(3.0)
+    link = gossip.all_reduce(axis_name=None)
+    updates, _ = link.update(gradients, link.init(gradients))
+    np.testing.assert_array_equal(updates, gradients)
