@@ -28,6 +28,7 @@ import optax
 from . import checkpoint, gossip, interruption, learners, metrics, progress
 
 Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+Diagnostics = Callable[[Any, Any, jax.Array, Any, jax.Array], dict[str, jax.Array]]
 
 
 class TrainState(NamedTuple):
@@ -76,7 +77,11 @@ def init_state(
 
 
 def train_step(
-    loss: Loss, optimizer: optax.GradientTransformation, *, axis_name: str | None = None
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    axis_name: str | None = None,
+    diagnostics: Diagnostics | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """Builds the training step of one learner, a pure function that is not jitted yet.
 
@@ -85,12 +90,15 @@ def train_step(
         optimizer: an optax transform; its links may use collectives over `axis_name`.  It gets the
             gradient at `gossip.gradient_params`, which are x unless it asks for delayed weights.
         axis_name: the axis of learners, None for a single learner.
+        diagnostics: measures the step beside the update, for instance `landscape.diagnose`:
+            ``diagnostics(params, batch, key, gradients, step) -> {name: scalar}`` with what `loss`
+            was given, its gradients and the [] number of the step.
 
     Returns:
         ``step(state, batch) -> (state, metrics)``.  Metrics are [] floats, averaged over the
-        learners: those of `loss`, and "loss", "grad_norm", "finite" (1, or 0 for a skipped step)
-        and, with an axis, "consensus_distance".  A skipped step advances ``state.step`` and
-        ``state.skipped`` and nothing else.
+        learners: those of `loss` and `diagnostics`, and "loss", "grad_norm", "finite" (1, or 0 for
+        a skipped step) and, with an axis, "consensus_distance".  A skipped step advances
+        ``state.step`` and ``state.skipped`` and nothing else.
 
     Example:
         >>> step = jax.jit(train_step(loss, optax.adam(1e-3)), donate_argnums=0)
@@ -108,6 +116,9 @@ def train_step(
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
         if axis_name is not None:
             finite = jax.lax.pmin(finite.astype(jnp.int32), axis_name) == 1
+        measured = {}
+        if diagnostics is not None:
+            measured = diagnostics(state.params, batch, key, gradients, state.step)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         params, opt_state = jax.tree.map(
@@ -122,7 +133,7 @@ def train_step(
             key=state.key,
             skipped=jnp.where(finite, 0, state.skipped + 1),
         )
-        report = details | {"loss": value, "grad_norm": grad_norm, "finite": finite}
+        report = details | measured | {"loss": value, "grad_norm": grad_norm, "finite": finite}
         report = {name: _widen(x) for name, x in report.items()}
         if axis_name is not None:
             report = jax.lax.pmean(report, axis_name)

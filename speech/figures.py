@@ -133,17 +133,21 @@ def draw_consensus(log: Sequence[Mapping[str, Any]]) -> str:
     """Draws the consensus distance on a logarithmic scale, and beneath it the learning rate.
 
     Args:
-        log: Lines of `metrics.jsonl` with any of `consensus_distance` and `learning_rate`.
-            Distances of zero, as with a single learner, have no place on the scale and are left
-            out.
+        log: Lines of `metrics.jsonl` with any of `consensus_distance`, `learning_rate` and
+            `effective_learning_rate`, which shares a panel with the learning rate. Distances of
+            zero, as with a single learner, have no place on the scale and are left out.
 
     Returns:
         An `<svg>` element, or "" where there is nothing to draw.
     """
-    distance, rate = (read_series(log, key) for key in ("consensus_distance", "learning_rate"))
+    distance, rate, effective = (
+        read_series(log, key)
+        for key in ("consensus_distance", "learning_rate", "effective_learning_rate")
+    )
     positive = distance[1] > 0.0
     distance = (distance[0][positive], distance[1][positive])
-    has_distance, has_rate = len(distance[0]) > 0, len(rate[0]) > 0
+    has_distance, has_effective = len(distance[0]) > 0, len(effective[0]) > 0
+    has_rate = len(rate[0]) > 0 or has_effective
     if not (has_distance or has_rate):
         return ""
     with _styled("consensus"):
@@ -154,9 +158,13 @@ def draw_consensus(log: Sequence[Mapping[str, Any]]) -> str:
             _use_log_scale(panels[0])
         if has_rate:
             panels[-1].set_title("Learning rate")
-            panels[-1].plot(*rate, color=_MUTED, linewidth=1.4)
+            panels[-1].plot(*rate, color=_MUTED, linewidth=1.4, label="set")
             panels[-1].fill_between(*rate, color=_MUTED, alpha=0.12, linewidth=0)
-            panels[-1].set_ylim(bottom=0.0)
+            if has_effective:
+                panels[-1].plot(*effective, color=_SECOND, linewidth=1.4, label="effective")
+                panels[-1].legend(loc="upper right")
+            else:
+                panels[-1].set_ylim(bottom=0.0)
         return _to_svg(figure, panels, "Consensus distance and learning rate over training steps")
 
 

@@ -34,7 +34,8 @@ def write_report(
         run: What the run was and how well it did.
         prompts: Prompts to show and play, usually five.
         log: Lines of `metrics.jsonl`: mappings with `step` and any of `loss`, `validation/loss`,
-            `validation/wer`, `consensus_distance` and `learning_rate`; other keys are passed over.
+            `validation/wer`, `consensus_distance`, `learning_rate` and `effective_learning_rate`;
+            other keys are passed over.
     """
     page = render_report(run, prompts, log)
     path = Path(path)
@@ -132,7 +133,8 @@ def _render_curves(log: Sequence[Mapping[str, Any]]) -> str:
         (
             figures.draw_consensus(log),
             "How far the learners' weights lie from their mean. "
-            "The learning rate beneath shares the steps.",
+            "The learning rate beneath shares the steps; the effective one, where it was "
+            "measured, is how far their mean moves along the gradient.",
         ),
     )
     cards = "".join(

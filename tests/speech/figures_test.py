@@ -79,6 +79,17 @@ def test_single_learner_shows_the_learning_rate_alone():
     assert "Consensus distance</text>" not in svg
 
 
+def test_effective_learning_rate_joins_the_panel_of_the_learning_rate():
+    log = [{"step": s, "learning_rate": 1e-3, "effective_learning_rate": 5e-4} for s in (1, 2)]
+    svg = figures.draw_consensus(log)
+    assert "effective</text>" in svg
+    assert "var(--second)" in svg
+    assert "effective</text>" not in figures.draw_consensus(LOG)
+    alone = figures.draw_consensus([{"step": s, "effective_learning_rate": -0.1} for s in (1, 2)])
+    ElementTree.fromstring(alone)
+    assert "Learning rate" in alone
+
+
 def test_settings_of_matplotlib_stay_as_they_were():
     before = dict(matplotlib.rcParams)
     figures.draw_loss(LOG)
