@@ -83,7 +83,7 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
     optimizer = recipe.optimizer(config.optimizer, config.learners)
     state = _initial_state(config, params)
     step = learners.spread(
-        training.train_step(recipe.loss_function(config, model), optimizer, axis_name="learner"),
+        recipe.training_step(config, model, optimizer),
         config.learners.number,
         engine=config.learners.engine,
         donate_argnums=0,

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 import tyro
 
-from ..core import gossip, quantization, topology
+from ..core import gossip, landscape, quantization, topology, training, weight_noise
 from ..core.paths import named_leaves
 from ..core.topology import Topology
 from . import features
@@ -117,6 +117,9 @@ class LearnersConfig:
     """Mix while adapting (D-PSGD of Lian et al.) or adapt, then combine."""
     weight_noise: float = 0.0
     """Standard deviation of noise on the weights at which gradients are taken (SSGD*)."""
+    diagnose_every: int = 0
+    """Steps between measurements of the effective learning rate, which cost two gradients; 0 for
+    none. Log as often."""
     engine: Literal["vmap", "shard_map", "pmap"] = "vmap"
     """Simulate the learners on one device, or run each on its own."""
 
@@ -210,6 +213,24 @@ def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]
         return total, metrics | clip_metrics(params.get("clips", {}))
 
     return loss
+
+
+def training_step(
+    config: SpeechConfig, model: Transducer, optimizer: optax.GradientTransformation
+) -> Callable[..., Any]:
+    """The step of one learner, see `training.train_step`, with what the learners are to measure."""
+    loss = loss_function(config, model)
+    if config.learners.weight_noise:
+        loss = weight_noise.perturb(loss, config.learners.weight_noise)
+    diagnostics = None
+    if config.learners.diagnose_every:
+        diagnostics = landscape.diagnose(
+            loss,
+            learning_rate=schedule(config.optimizer),
+            every=config.learners.diagnose_every,
+            curvature=False,  # The gradient of the recursion is not differentiable.
+        )
+    return training.train_step(loss, optimizer, axis_name="learner", diagnostics=diagnostics)
 
 
 def utterance_losses(

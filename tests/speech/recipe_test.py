@@ -105,21 +105,26 @@ def test_masks_differ_by_key_and_only_when_asked_for(key):
 
 @pytest.mark.parametrize("algorithm", ["dpsgd", "ssgd", "delay_by_one"])
 def test_learners_learn_together(params, algorithm):
-    chosen = dataclasses.replace(CONFIG.learners, algorithm=algorithm)
-    optimizer = recipe.optimizer(CONFIG.optimizer, chosen)
+    noise = 1e-3 if algorithm == "ssgd" else 0.0
+    chosen = LearnersConfig(number=2, algorithm=algorithm, weight_noise=noise, diagnose_every=5)
+    config = dataclasses.replace(CONFIG, learners=chosen)
+    optimizer = recipe.optimizer(config.optimizer, chosen)
     state = training.init_state(params, optimizer, jax.random.key(1), num_learners=2)
-    step = learners.spread(
-        training.train_step(recipe.loss_function(CONFIG, NETWORK), optimizer, axis_name="learner"),
-        2,
-    )
+    step = learners.spread(recipe.training_step(config, NETWORK, optimizer), 2)
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), make_batch(0), make_batch(1))
-    losses = []
+    losses, rates = [], []
     for _ in range(CONFIG.optimizer.steps):
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"][0]))
+        rates.append(float(metrics["effective_learning_rate"][0]))
     assert losses[-1] < 0.7 * losses[0]
     apart = float(metrics["consensus_distance"][0]) > 0
     assert apart == (algorithm != "ssgd")
+    measured = np.isfinite(rates)
+    np.testing.assert_array_equal(measured, (np.arange(len(rates)) + 1) % 5 == 0)
+    if algorithm == "ssgd":  # All learners are at the mean.
+        expected = [recipe.schedule(config.optimizer)(step) for step in np.flatnonzero(measured)]
+        np.testing.assert_allclose(np.asarray(rates)[measured], expected, rtol=1e-4)
 
 
 def test_schedule_rises_to_the_peak_and_falls():
