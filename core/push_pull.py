@@ -194,6 +194,8 @@ class Member:
     def retire(self, learner: int, life: int) -> Any:
         """Refuses offers from before this life of a learner; the receipt of its last answer."""
         with self._lock:
+            if life <= self._least_lives[learner]:
+                return None
             self._least_lives[learner] = life
             _, _, receipt = self._answers.pop(learner, (None, None, None))
             return receipt

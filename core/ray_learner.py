@@ -44,12 +44,13 @@ class Learner:
         params = jax.device_put(params)
         opt_state = jax.device_put(optimizer.init(params) if opt_state is None else opt_state)
         self._member = Member(i, life, params, opt_state, update, log.add.remote)
-        self._gradient = jax.jit(task.gradient)
         self._peers: dict[int, Any] = {}
         self._deadline = Deadline(*task.deadline)
         self._generator = np.random.default_rng([task.seed, i, life])
         self._key = jax.random.wrap_key_data(jnp.asarray(task.key_data), impl=task.key_impl)
         self._ray = import_ray()
+        # Compiled before anybody waits for the learner.
+        self._gradient = jax.jit(task.gradient).lower(params, *self._sample()).compile()
 
     def meet(self, peer: int, life: int, handle: Any) -> None:
         """Learns who plays a neighbor in which life; nobody, if the handle is None."""
@@ -94,12 +95,15 @@ class Learner:
             self._ray.get(self._member.settle(half))
 
     def _next_gradients(self) -> Any:
-        i, step = self._i, self._step
         if self._task.before_gradient is not None:
-            self._task.before_gradient(i, step)
-        batch = jax.tree.map(lambda x: x[step % len(x)], self._batches)
-        _, key = asynchrony.sample(None, self._key, i, step)
-        return jax.block_until_ready(self._gradient(self._member.snapshot, batch, key))
+            self._task.before_gradient(self._i, self._step)
+        return jax.block_until_ready(self._gradient(self._member.snapshot, *self._sample()))
+
+    def _sample(self) -> tuple[Any, jax.Array]:
+        """See `asynchrony.sample`; the batches are those of this learner."""
+        batch = jax.tree.map(lambda x: x[self._step % len(x)], self._batches)
+        _, key = asynchrony.sample(None, self._key, self._i, self._step)
+        return batch, key
 
     def _choose(self) -> Any:
         peers = list(self._peers.values())

@@ -229,8 +229,12 @@ def test_offers_from_a_past_life_are_refused():
     member = Member(0, 0, np.ones(3), (), None, log.add)
     member.retire(1, life=2)
     assert member.answer(Offer(1, 1, 5, np.zeros(3))) == (None, None)
-    half, _ = member.answer(Offer(1, 2, 0, np.zeros(3)))
+    offer = Offer(1, 2, 0, np.zeros(3))
+    half, _ = member.answer(offer)
     np.testing.assert_array_equal(half, np.full(3, 0.5, np.float32))
+    member.retire(1, life=2)  # It has learned this before, and still knows what it answered.
+    np.testing.assert_array_equal(member.answer(offer)[0], half)
+    np.testing.assert_array_equal(member.state()[0], np.full(3, 0.5, np.float32))
 
 
 def test_halves_keep_dtypes():
