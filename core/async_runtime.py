@@ -57,7 +57,7 @@ def run_threads(
     """Trains learners in threads until they have made `num_updates` updates together.
 
     A learner whose gradient raises dies: nobody chooses it any more and all others go on.  While it
-    has restarts left it returns, with the weights of a living neighbor.
+    has restarts left it returns, with the weights and optimizer state of a living neighbor.
 
     Args:
         gradient: see `asynchrony.replay`; it is jitted here.
@@ -87,16 +87,9 @@ def run_threads(
         >>> model = learners.average(run.state.params)
     """
     n = topology.num_learners
-    for leaf in jax.tree.leaves(params):
-        if jnp.shape(leaf)[:1] != (n,):
-            raise ValueError(
-                f"`params` must have a leading axis of {n} learners on every leaf, as the topology "
-                f"has, got shape {jnp.shape(leaf)}; use learners.replicate for one start of all."
-            )
-    if num_updates < 1:
-        raise ValueError(f"`num_updates` must be at least 1, got {num_updates}.")
+    check_arguments(params, n, num_updates)
     board = _Board(params, optimizer, topology, num_updates, devices or jax.local_devices())
-    gradient, update = jax.jit(gradient), jax.jit(functools.partial(_apply, optimizer))
+    gradient, update = jax.jit(gradient), jax.jit(functools.partial(apply, optimizer))
 
     def learn(i):
         step = board.num_steps[i]
@@ -125,6 +118,33 @@ def run_threads(
             "`max_restarts`."
         ) from failures[min(failures)][0]
     return Run(board.state(), board.record.trace(), failures)
+
+
+def check_arguments(params: Any, num_learners: int, num_updates: int) -> None:
+    """Refuses parameters without a row for each learner, and runs without updates."""
+    for leaf in jax.tree.leaves(params):
+        if jnp.shape(leaf)[:1] != (num_learners,):
+            raise ValueError(
+                f"`params` must have a leading axis of {num_learners} learners on every leaf, as "
+                f"the topology has, got shape {jnp.shape(leaf)}; use learners.replicate for one "
+                "start of all."
+            )
+    if num_updates < 1:
+        raise ValueError(f"`num_updates` must be at least 1, got {num_updates}.")
+
+
+def apply(
+    optimizer: optax.GradientTransformation, gradients: Any, opt_state: Any, params: Any
+) -> tuple[Any, Any]:
+    """One learner's update: its new parameters and optimizer state."""
+    updates, opt_state = optimizer.update(gradients, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """The pytrees of the learners as one, [num_learners, ...], on the default device."""
+    host = [jax.device_get(tree) for tree in trees]
+    return jax.tree.map(lambda *x: jnp.stack(x), *host)
 
 
 class _Board:
@@ -175,11 +195,6 @@ class _Board:
 
     def state(self) -> AsyncState:
         """The state of all learners, stacked."""
-
-        def stack(trees):
-            host = [jax.device_get(tree) for tree in trees]
-            return jax.tree.map(lambda *x: jnp.stack(x), *host)
-
         steps = jnp.asarray(self.num_steps, jnp.int32)
         return AsyncState(stack(self.params), stack(self.snapshots), stack(self.opt_states), steps)
 
@@ -219,18 +234,14 @@ def _step(board: _Board, i: int, gradients: Any, update, generator) -> None:
 
 
 def _rejoin(board: _Board, i: int, generator) -> None:
-    """Starts again from the weights of a living neighbor."""
+    """Starts again from the weights and the optimizer state of a living neighbor."""
     j = board.choose(i, generator)
     with board.hold(i, j):
         if board.log(i, pulls=j) and j != NOBODY:
             board.params[i] = jax.device_put(board.params[j], board.devices[i])
+            board.opt_states[i] = jax.device_put(board.opt_states[j], board.devices[i])
         board.snapshots[i] = board.params[i]
         board.alive[i] = True
-
-
-def _apply(optimizer, gradients: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:
-    updates, opt_state = optimizer.update(gradients, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state
 
 
 @jax.jit

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from . import push_pull
 from .schemes import Pairwise, Ring, Setting, Synchronous
 from .stragglers import Link, Pace
 from .traces import ALL, NOBODY, Read, Trace
@@ -40,6 +41,7 @@ class AsyncState(NamedTuple):
     snapshots: Any  # pytree like `params`: the weights at which the gradients in flight are taken
     opt_state: Any  # state of each learner's optimizer
     steps: jax.Array  # [num_learners] int32: gradients applied so far
+    offers: Any = None  # pytree like `params`, float32 or better: offers, and halves that answer
 
 
 def simulate(
@@ -107,8 +109,9 @@ def replay(
 ) -> tuple[AsyncState, Any]:
     """Runs the events of a trace through the update, as one jitted scan.
 
-    The state holds two copies of the weights of each learner, whatever the staleness.  An
-    optimizer sees its own gradients only, and keeps its state through a failure.
+    The state holds two copies of the weights of each learner, whatever the staleness, and a third
+    one if the trace has exchanges in two halves.  An optimizer sees its own gradients only; a
+    learner that returns from a failure takes its neighbor's state of it, as it takes the weights.
 
     Args:
         trace: from `simulate`, a runtime, or `traces.load`.
@@ -146,12 +149,16 @@ def replay(
         members=trace.members,
         applies=trace.applies,
         reads=trace.reads,
+        answers=trace.answers,
+        settles=trace.settles,
+        offers=trace.offers,
     )
     # W - I: what leaves one learner reaches another, and learners that agree stay as they are.
     differences = trace.matrices - np.eye(trace.members.shape[1])
     acts = trace.applies | (trace.reads != Read.NOTHING)
     rounds = bool(np.any(acts & (trace.learner == ALL)))
-    return _scan(events, differences, gradient, optimizer, params, key, batches, observe, rounds)
+    kinds = _Kinds(rounds, halves=bool(np.any(trace.offers)))
+    return _scan(events, differences, gradient, optimizer, params, key, batches, observe, kinds)
 
 
 def sample(batches: Any, key: jax.Array, learner: Any, step: Any) -> tuple[Any, jax.Array]:
@@ -179,10 +186,20 @@ class _Events(NamedTuple):
     members: Any
     applies: Any
     reads: Any
+    answers: Any
+    settles: Any
+    offers: Any
 
 
-@functools.partial(jax.jit, static_argnames=("gradient", "optimizer", "observe", "rounds"))
-def _scan(events, differences, gradient, optimizer, params, key, batches, observe, rounds):
+class _Kinds(NamedTuple):
+    """Which kinds of events a trace has at all: the scan leaves out the others."""
+
+    rounds: bool  # of all learners together
+    halves: bool  # of exchanges
+
+
+@functools.partial(jax.jit, static_argnames=("gradient", "optimizer", "observe", "kinds"))
+def _scan(events, differences, gradient, optimizer, params, key, batches, observe, kinds):
     num_learners = len(jax.tree.leaves(params)[0])
 
     def learn(state, learner):
@@ -190,7 +207,7 @@ def _scan(events, differences, gradient, optimizer, params, key, batches, observ
         gradients = gradient(state.snapshots, *sample(batches, key, learner, state.steps))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return AsyncState(params, state.snapshots, opt_state, state.steps + 1)
+        return state._replace(params=params, opt_state=opt_state, steps=state.steps + 1)
 
     def act_alone(state, found, event):
         """Touches the slices of one learner only: the whole state is large."""
@@ -206,21 +223,29 @@ def _scan(events, differences, gradient, optimizer, params, key, batches, observ
 
     def step(state, event):
         found = state.params
-        params = _pull(found, event.learner, event.pulls)
+        if kinds.halves:
+            state = _exchange(state, event)
+        pulled = state.params, state.opt_state
+        params, opt_state = _pull(pulled, event.learner, event.pulls)
         mix = functools.partial(_mix, members=event.members, matrix=differences[event.mixing])
         if event.members.size < num_learners:
             params = mix(params)
         else:  # A copy of all weights, which a branch makes, is then the cheaper part.
             params = jax.lax.cond(event.mixing != 0, mix, _keep, params)
-        state = state._replace(params=params)
-        if rounds:
+        state = state._replace(params=params, opt_state=opt_state)
+        if kinds.rounds:
             together = event.learner == ALL
             state = jax.lax.cond(together, act_together, act_alone, state, found, event)
         else:
             state = act_alone(state, found, event)
+        if kinds.halves:
+            state = _offer(state, event)
         return state, None if observe is None else observe(state.params)
 
-    return jax.lax.scan(step, init_state(params, optimizer), events)
+    start = init_state(params, optimizer)
+    if kinds.halves:
+        start = start._replace(offers=push_pull.widen(params))
+    return jax.lax.scan(step, start, events)
 
 
 def _keep(x: Any, *_: Any) -> Any:
@@ -235,9 +260,36 @@ def _set(tree: Any, learner: jax.Array, values: Any) -> Any:
     return jax.tree.map(lambda x, value: x.at[learner].set(value), tree, values)
 
 
-def _pull(params: Any, learner: jax.Array, source: jax.Array) -> Any:
+def _pull(tree: Any, learner: jax.Array, source: jax.Array) -> Any:
     source = jnp.where(source == NOBODY, learner, source)
-    return _set(params, learner, _slice(params, source))
+    return _set(tree, learner, _slice(tree, source))
+
+
+def _exchange(state: AsyncState, event: _Events) -> AsyncState:
+    """The learner adds its half of an exchange, or answers the offer of another one."""
+    i = event.learner
+    whose = jnp.where(event.answers == NOBODY, i, event.answers)
+    which = jnp.where(event.answers == NOBODY, event.settles.astype(jnp.int32), 2)
+    branches = [
+        lambda mine, offer: (mine, offer),
+        lambda mine, half: (push_pull.settle(mine, half), half),
+        push_pull.answer,
+    ]
+    operands = _slice(state.params, i), _slice(state.offers, whose)
+    mine, offer = jax.lax.switch(which, branches, *operands)
+    return state._replace(
+        params=_set(state.params, i, mine), offers=_set(state.offers, whose, offer)
+    )
+
+
+def _offer(state: AsyncState, event: _Events) -> AsyncState:
+    i = event.learner
+    offer = jax.tree.map(
+        lambda new, old: jnp.where(event.offers, new, old),
+        push_pull.widen(_slice(state.params, i)),
+        _slice(state.offers, i),
+    )
+    return state._replace(offers=_set(state.offers, i, offer))
 
 
 def _read(reads: jax.Array, state: AsyncState, found: Any) -> Any:

@@ -3,15 +3,22 @@
 With the weights x_i, the snapshot s_i at which learner i computes its gradient and its update u_i,
 an event does, in this order, what it has of
 
-    pull    x_i <- x_j                a learner that was dead starts from a neighbor
+    settle  x_i <- x_i + o_i          its own half of an exchange that has been answered
+    answer  d = (x_i - o_j) / 2       the other half, for what learner j had offered:
+            x_i <- x_i - d, o_j <- d
+    pull    x_i <- x_j                a learner that was dead starts from a neighbor, with the
+                                      state of that one's optimizer
     mix     x <- W x                  W doubly stochastic, over some of the learners
     apply   x_i <- x_i + u_i(g(s_i))  the gradient in flight lands
     read    s_i <- x_i                and the next one begins
+    offer   o_i <- x_i                a message with the weights is on its way to a neighbor
 
 A learner has one gradient in flight, hence one snapshot: staleness needs no history of weights.
 Events of one trace suffice for all schemes: pairwise averaging is (mix i j, apply i, read i), a
 communication thread is a row of bare mixings among (apply i, read i), and a synchronous round
-is one event of all learners together.
+is one event of all learners together.  Where an exchange is not instantaneous it has two halves,
+(answer j, by i) and (settle j); together they conserve the sum of the weights, whatever happens
+to either learner between offer, answer and settlement.
 """
 
 import enum
@@ -38,7 +45,8 @@ class Trace(NamedTuple):
     """Events in order; arrays of one row each, plain and storable, see `save`.
 
     Invariants: `time` does not decrease; each of `matrices` is doubly stochastic, the first one the
-    identity; the members of a row are distinct.
+    identity; the members of a row are distinct; a learner settles after its offer was answered, and
+    makes no other offer before.
     """
 
     num_learners: int
@@ -49,6 +57,9 @@ class Trace(NamedTuple):
     members: np.ndarray  # [num_events, num_members] int32: who mixes, in the order of the matrix
     applies: np.ndarray  # [num_events] bool: whether the learner's gradient is applied
     reads: np.ndarray  # [num_events] int8: a value of `Read`
+    answers: np.ndarray  # [num_events] int32: whose offer the learner answers, or NOBODY
+    settles: np.ndarray  # [num_events] bool: whether the learner adds its half of an exchange
+    offers: np.ndarray  # [num_events] bool: whether it offers the weights that the event leaves
     matrices: np.ndarray  # [num_matrices, num_members, num_members] float64
 
     def matrix(self, event: int) -> np.ndarray:
@@ -97,6 +108,9 @@ class Recorder:
         matrix: np.ndarray | None = None,
         applies: bool = False,
         reads: Read = Read.NOTHING,
+        answers: int = NOBODY,
+        settles: bool = False,
+        offers: bool = False,
     ) -> None:
         """Appends an event; `matrix` [m, m] mixes the m `members`, in their order."""
         mixing = 0
@@ -107,14 +121,16 @@ class Recorder:
         if len(members) < self._num_members:
             rest = (i for i in range(self._num_learners) if i not in members)
             members = (*members, *rest)[: self._num_members]
-        self._rows.append((time, learner, pulls, mixing, members, applies, int(reads)))
+        self._rows.append(
+            (time, learner, pulls, mixing, members, applies, int(reads), answers, settles, offers)
+        )
 
     def trace(self) -> Trace:
         """The trace of the events so far."""
-        dtypes = (np.float64, np.int32, np.int32, np.int32, np.int32, np.bool_, np.int8)
+        dtypes = np.float64, *(np.int32,) * 4, np.bool_, np.int8, np.int32, np.bool_, np.bool_
         columns = zip(*self._rows, strict=True) if self._rows else ((),) * len(dtypes)
         arrays = [np.array(list(x), dtype) for x, dtype in zip(columns, dtypes, strict=True)]
-        time, learner, pulls, mixing, members, applies, reads = arrays
+        time, learner, pulls, mixing, members, applies, reads, answers, settles, offers = arrays
         return Trace(
             num_learners=self._num_learners,
             time=time,
@@ -124,6 +140,9 @@ class Recorder:
             members=members.reshape(-1, self._num_members),
             applies=applies,
             reads=reads,
+            answers=answers,
+            settles=settles,
+            offers=offers,
             matrices=np.stack([matrix for _, matrix in self._matrices.values()]),
         )
 

@@ -1,4 +1,4 @@
-"""Engines against each other, against plain JAX without learners, and across two processes."""
+"""Engines against each other, against plain JAX without learners, and across processes."""
 
 import pathlib
 import runpy
@@ -16,7 +16,7 @@ from gossamer.core import learners
 
 ENGINES = ("vmap", "shard_map", "pmap")
 DEVICE_ENGINES = ("shard_map", "pmap")
-TWO_PROCESSES = pathlib.Path(__file__).with_name("two_processes.py")
+PROCESSES = pathlib.Path(__file__).with_name("processes.py")
 
 
 def shift(x):
@@ -188,14 +188,15 @@ def free_address():
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
-def run_both(results, time_limit=120.0):
-    """Runs the two processes to their end; never leaves one behind."""
+def run_together(results, time_limit=120.0):
+    """Runs a process for each result to its end; never leaves one behind."""
     address = free_address()
     logs = [result.with_suffix(".log") for result in results]
     processes = []
     try:
         for i, (result, log) in enumerate(zip(results, logs, strict=True)):
-            command = [sys.executable, str(TWO_PROCESSES), address, str(i), str(result)]
+            place = address, str(len(results)), str(i)
+            command = [sys.executable, str(PROCESSES), *place, str(result)]
             with log.open("w") as sink:
                 processes.append(subprocess.Popen(command, stdout=sink, stderr=sink))
         end = time.monotonic() + time_limit
@@ -208,17 +209,18 @@ def run_both(results, time_limit=120.0):
         for process in processes:
             process.kill()
             process.wait()
-    if codes != [0, 0]:
+    if any(code != 0 for code in codes):
         output = "\n".join(f"--- {log.name}\n{log.read_text()[-4000:]}" for log in logs)
         pytest.fail(f"The processes ended with {codes} (None: killed at the limit).\n{output}")
 
 
-def test_two_processes_train_as_the_simulation_does(tmp_path):
-    results = [tmp_path / f"process_{i}.npz" for i in range(2)]
-    run_both(results)
-    script = runpy.run_path(str(TWO_PROCESSES))
+@pytest.mark.parametrize("num_processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes_train_as_the_simulation_does(num_processes, tmp_path):
+    results = [tmp_path / f"process_{i}.npz" for i in range(num_processes)]
+    run_together(results)
+    script = runpy.run_path(str(PROCESSES))
     simulated = learners.spread(script["train"], 4)(script["problem"]())
-    for result, owned in zip(results, ([0, 1], [2, 3]), strict=True):
+    for result, owned in zip(results, np.split(np.arange(4), num_processes), strict=True):
         with np.load(result) as trained:
             assert sorted(trained) == [str(i) for i in owned]
             for i in owned:

@@ -1,8 +1,8 @@
-"""One of two processes that train four learners together; `learners_test.py` starts them.
+"""One of two or four processes that train four learners; `learners_test.py` starts them.
 
-    python two_processes.py ADDRESS PROCESS_ID RESULT.npz
+    python processes.py ADDRESS NUM_PROCESSES PROCESS_ID RESULT.npz
 
-Each process owns two CPU devices, hence two learners, and writes their trained weights.
+Each process owns as many CPU devices as learners, and writes the trained weights of these.
 """
 
 import sys
@@ -49,12 +49,14 @@ def train(data):
     return jax.lax.scan(step, start, length=20)[0][0]
 
 
-def main(address, process_id, result):
-    """Trains on the mesh of both processes and saves {learner: weights} of this one."""
+def main(address, num_processes, process_id, result):
+    """Trains on the mesh of all processes and saves {learner: weights} of this one."""
     jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_num_cpu_devices", 2)
+    jax.config.update("jax_num_cpu_devices", NUM_LEARNERS // int(num_processes))
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(address, 2, int(process_id), initialization_timeout=60)
+    jax.distributed.initialize(
+        address, int(num_processes), int(process_id), initialization_timeout=60
+    )
     placement = learners.learner_sharding(NUM_LEARNERS)
     data = {
         name: jax.make_array_from_callback(x.shape, placement, lambda index, x=x: x[index])
