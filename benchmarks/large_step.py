@@ -47,11 +47,10 @@ class Run(NamedTuple):
 
 
 def synchronous():
-    mean = optax.stateless(lambda updates, params: jax.lax.pmean(updates, "learner"))
-    return lambda inner: optax.chain(mean, inner)
+    return lambda inner: optax.chain(gossip.all_reduce(), inner)
 
 
-def decentralized(graph, order="awc"):
+def decentralized(graph, order: gossip.Order = "awc"):
     return functools.partial(gossip.dpsgd, topology=graph, order=order)
 
 
