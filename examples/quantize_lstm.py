@@ -8,6 +8,9 @@ multiplies passes the quantizer of a named site. A policy then decides what beco
 here a clip for each gate from the statistics of its weights (SAWB+), and fixed clips for the
 activations, whose bounds are known; for others there are clips that training moves, `pact_plus`.
 The same function runs in float, in training through codes, and deployed with int8 codes.
+
+Some twenty lines are about quantization: `FOUR_BITS`, `multiply`, `quantize`, and what deploys and
+audits at the end. The others are the model, its data and its training.
 """
 
 import jax
