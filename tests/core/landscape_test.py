@@ -266,15 +266,17 @@ def digit_losses(optimizer_of, seeds, num_steps=500, num_learners=6, batch_size=
     def loss(params, batch, key):
         x = images[batch]
         for weights, bias in params[:-1]:
-            x = jax.nn.relu(x @ weights + bias)
-        logits = x @ params[-1][0] + params[-1][1]
+            x = jax.nn.relu(x @ weights + bias[None])
+        logits = x @ params[-1][0] + params[-1][1][None]
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch]).mean(), {}
 
     one = training.train_step(loss, optimizer, axis_name="learner")
     step = learners.spread(one, num_learners)
 
     def train(key, batches):
-        state = training.init_state(init(key), optimizer, key, num_learners=num_learners)
+        state = training.init_state(
+            init(jax.random.key(0)), optimizer, key, num_learners=num_learners
+        )
         state, _ = jax.lax.scan(lambda state, batch: (step(state, batch)[0], None), state, batches)
         return loss(learners.average(state.params), jnp.arange(1500), key)[0]
 
@@ -287,7 +289,7 @@ def digit_losses(optimizer_of, seeds, num_steps=500, num_learners=6, batch_size=
 
 @pytest.mark.slow
 def test_large_steps_fail_synchronously_and_converge_on_the_ring():
-    """Fresh weights for each seed: setting C of docs/landscape.md."""
+    """One initial weight vector, seeds of the batches alone: setting A of docs/landscape.md."""
     mean = optax.stateless(lambda updates, params: jax.lax.pmean(updates, "learner"))
     synchronous = digit_losses(lambda inner: optax.chain(mean, inner), range(8))
     ring = digit_losses(lambda inner: gossip.dpsgd(inner, topology.ring(6)), range(8))
