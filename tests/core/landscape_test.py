@@ -274,7 +274,9 @@ def digit_losses(optimizer_of, seeds, num_steps=500, num_learners=6, batch_size=
     step = learners.spread(one, num_learners)
 
     def train(key, batches):
-        state = training.init_state(init(key), optimizer, key, num_learners=num_learners)
+        state = training.init_state(
+            init(jax.random.key(0)), optimizer, key, num_learners=num_learners
+        )
         state, _ = jax.lax.scan(lambda state, batch: (step(state, batch)[0], None), state, batches)
         return loss(learners.average(state.params), jnp.arange(1500), key)[0]
 
@@ -287,7 +289,7 @@ def digit_losses(optimizer_of, seeds, num_steps=500, num_learners=6, batch_size=
 
 @pytest.mark.slow
 def test_large_steps_fail_synchronously_and_converge_on_the_ring():
-    """Fresh weights for each seed: setting C of docs/landscape.md."""
+    """One initial weight vector, seeds of the batches alone: setting A of docs/landscape.md."""
     synchronous = digit_losses(lambda inner: optax.chain(gossip.all_reduce(), inner), range(8))
     ring = digit_losses(lambda inner: gossip.dpsgd(inner, topology.ring(6)), range(8))
     assert np.sum(synchronous < 0.5) <= 1
