@@ -11,7 +11,6 @@ curvature, for AWC.
 """
 
 import argparse
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +65,7 @@ def measure(graph: topology.Topology | None) -> float:
     def step(params, state):
         return link.update(params, state, params)
 
-    spread: Any = learners.spread(step, OPTIONS.learners, engine="shard_map")
+    spread = learners.spread(step, OPTIONS.learners, engine="shard_map")
     return traffic.measure(spread.lower(params, states).compile()).mean
 
 

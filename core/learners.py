@@ -33,7 +33,7 @@ def spread(
     axis_name: str = "learner",
     devices: Sequence[Any] | None = None,
     donate_argnums: int | Sequence[int] = (),
-) -> Callable[..., Any]:
+) -> jax.stages.Wrapped:
     """Runs a per-learner function for all learners at once.
 
     Args:
