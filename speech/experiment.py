@@ -152,11 +152,7 @@ def score(
         real_time_factor=result.real_time_factor,
         training_seconds=training_seconds,
         num_learners=config.learners.number,
-        topology=(
-            f"{config.learners.topology}, {config.learners.order.upper()}"
-            if config.learners.number > 1
-            else None
-        ),
+        topology=_describe_exchange(config.learners),
         num_steps=config.optimizer.steps,
         seed=config.seed,
         command=command or shlex.join(["gossamer", "evaluate", str(folder)]),
@@ -211,7 +207,15 @@ def _initial_state(config: SpeechConfig, params: Any) -> training.TrainState:
 def _describe_learners(number: int) -> str:
     if number == 1:
         return "speech recognition, trained by one learner"
-    return f"speech recognition by {number} gossiping learners"
+    return f"speech recognition, trained by {number} learners"
+
+
+def _describe_exchange(config: recipe.LearnersConfig) -> str | None:
+    """Who exchanges what; None for a single learner."""
+    if config.number == 1:
+        return None
+    everyone = {"ssgd": "mean of gradients", "delay_by_one": "mean of weights, delayed by one"}
+    return everyone.get(config.algorithm, f"{config.topology}, {config.order.upper()}")
 
 
 def initial_parameters(model: Transducer, seed: int) -> Any:
