@@ -7,11 +7,13 @@ around a circle. Quantization asks two things of it: each product names its weig
 multiplies passes the quantizer of a named site. A policy then decides what becomes codes and how:
 here a clip for each gate from the statistics of its weights (SAWB+), and fixed clips for the
 activations, whose bounds are known; for others there are clips that training moves, `pact_plus`.
-The same function runs in float, in training through codes, and deployed with int8 codes.
+The same function trains in float or through codes, and runs deployed with int8 codes.
 
-Some twenty lines are about quantization: `FOUR_BITS`, `multiply`, `quantize`, and what deploys and
-audits at the end. The others are the model, its data and its training.
+A good twenty lines are about quantization: `FOUR_BITS`, `multiply`, the codes in the loss, and the
+end, which deploys and audits. The others are the model, its data and its training.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,6 @@ from gossamer.core.quantization import Policy, deploy, fake_quantize
 from gossamer.core.quantized import matmul
 from gossamer.core.quantizers import fixed, sawb_plus
 
-FRAMES, SPEEDS, CELLS = 16, 8, 32
 FLOAT = Policy()
 FOUR_BITS = Policy(
     weights=(("lstm/.*", sawb_plus(4, gates(4))), ("output/.*", sawb_plus(4))),
@@ -31,18 +32,18 @@ FOUR_BITS = Policy(
 )
 
 
-def draw(key):
-    """Points on 64 circles [64, FRAMES, 2], and which speed they have, [64]."""
+def draw(key, number=64):
+    """Points on circles [number, 16, 2], and which of eight speeds they have, [number]."""
     keys = jax.random.split(key, 3)
-    labels = jax.random.randint(keys[0], (64, 1), 0, SPEEDS)
-    phases = jax.random.uniform(keys[1], (64, 1), maxval=2 * jnp.pi)
-    angles = 0.08 * (labels - 3.5) * jnp.arange(FRAMES) + phases
+    labels = jax.random.randint(keys[0], (number, 1), 0, 8)
+    phases = jax.random.uniform(keys[1], (number, 1), maxval=2 * jnp.pi)
+    angles = 0.08 * (labels - 3.5) * jnp.arange(16) + phases
     points = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=-1)
     return points + 0.2 * jax.random.normal(keys[2], points.shape), labels[:, 0]
 
 
 def classify(policy, weights, inputs):
-    """Logits [batch, SPEEDS] from the last state of an LSTM; weights in float or as codes."""
+    """Logits [batch, 8] from the last state of an LSTM; weights in float or as codes."""
 
     def multiply(x, name):
         quantizer = policy.activation(site_of(name))  # of lstm/input, lstm/hidden, output/input
@@ -55,70 +56,47 @@ def classify(policy, weights, inputs):
         return (jax.nn.sigmoid(o) * jnp.tanh(cell), cell), None
 
     projected = jnp.swapaxes(multiply(inputs, "lstm/kernel"), 0, 1)
-    zeros = jnp.zeros((len(inputs), CELLS))
+    zeros = jnp.zeros((len(inputs), 32))
     (hidden, _), _ = jax.lax.scan(step, (zeros, zeros), projected)
     return multiply(hidden, "output/kernel")
 
 
-def quantize(policy, weights):
-    """Weights as codes where the policy says so, differentiably; SAWB has no clips to learn."""
-    return fake_quantize(policy).codes(weights, {})
-
-
-def train(policy, weights, steps):
-    """Weights after `steps` batches."""
+def train(policy, weights, num_steps=500):
+    """Weights, in float, that are good at classifying once the policy has quantized them."""
 
     def loss(weights, key):
         inputs, labels = draw(key)
-        logits = classify(policy, quantize(policy, weights), inputs)
+        logits = classify(policy, fake_quantize(policy).codes(weights, {}), inputs)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
-    def update(carry, key):
-        weights, state = carry
+    @jax.jit
+    def update(weights, state, key):
         updates, state = optimizer.update(jax.grad(loss)(weights, key), state)
-        return (optax.apply_updates(weights, updates), state), None
+        return optax.apply_updates(weights, updates), state
 
-    optimizer = optax.adam(optax.cosine_decay_schedule(5e-3, steps))
-    keys = jax.random.split(jax.random.key(steps), steps)
-    return jax.lax.scan(update, (weights, optimizer.init(weights)), keys)[0][0]
-
-
-def main():
-    """Trains in float, then in 4 bits; compares with the deployed codes."""
-    keys = jax.random.split(jax.random.key(0), 4)
-    shapes = {
-        "lstm/kernel": (2, 4 * CELLS),
-        "lstm/recurrent": (CELLS, 4 * CELLS),
-        "output/kernel": (CELLS, SPEEDS),
-    }
-    glorot = jax.nn.initializers.glorot_uniform()
-    weights = {name: glorot(key, shapes[name]) for name, key in zip(shapes, keys, strict=False)}
-    weights = train(FLOAT, weights, steps=500)
-    trained = train(FOUR_BITS, weights, steps=250)
-
-    compiled = jax.jit(quantize, static_argnums=0)
-    deployed = deploy(compiled(FOUR_BITS, trained))
-    models = {
-        "float": (FLOAT, weights),
-        "4 bits, not trained": (FOUR_BITS, compiled(FOUR_BITS, weights)),
-        "4 bits, trained": (FOUR_BITS, compiled(FOUR_BITS, trained)),
-        "4 bits, deployed": (FOUR_BITS, deployed),
-    }
-    batches = jax.vmap(draw)(jax.random.split(keys[3], 64))
-    inputs, labels = jax.tree.map(jnp.concatenate, batches)
-    logits = {
-        name: jax.jit(classify, static_argnums=0)(*model, inputs) for name, model in models.items()
-    }
-    for name, found in logits.items():
-        print(f"{name:20}{100 * jnp.mean(found.argmax(-1) == labels):5.1f}% right")
-    same = jnp.array_equal(logits["4 bits, trained"], logits["4 bits, deployed"])
-    print(f"trained and deployed agree in every bit: {same}\n")
-
-    def deployed_model(weights, inputs):
-        return classify(FOUR_BITS, weights, inputs)
-
-    print(table(audit(deployed_model, deployed, inputs[:1], policy=FOUR_BITS, params=deployed)))
+    optimizer = optax.adam(optax.cosine_decay_schedule(5e-3, num_steps))
+    state = optimizer.init(weights)
+    for key in jax.random.split(jax.random.key(0), num_steps):
+        weights, state = update(weights, state, key)
+    return weights
 
 
-if __name__ == "__main__":
-    main()
+shapes = {"lstm/kernel": (2, 128), "lstm/recurrent": (32, 128), "output/kernel": (32, 8)}
+glorot = jax.nn.initializers.glorot_uniform()
+weights = {name: glorot(jax.random.key(len(name)), shape) for name, shape in shapes.items()}
+inputs, labels = draw(jax.random.key(-1), 4096)
+run = jax.jit(classify, static_argnums=0)
+
+logits = run(FLOAT, train(FLOAT, weights), inputs)
+print(f"float:             {100 * jnp.mean(logits.argmax(-1) == labels):.1f}% right")
+
+codes = jax.jit(fake_quantize(FOUR_BITS).codes)(train(FOUR_BITS, weights), {})
+logits = run(FOUR_BITS, codes, inputs)
+print(f"4 bits:            {100 * jnp.mean(logits.argmax(-1) == labels):.1f}% right")
+
+deployed = deploy(codes)  # int8 in place of whole numbers in float32
+same = jnp.array_equal(run(FOUR_BITS, deployed, inputs), logits)
+print(f"deployed:          the same in every bit: {same}\n")
+model = functools.partial(classify, FOUR_BITS)
+found = audit(model, deployed, inputs[:1], policy=FOUR_BITS, params=deployed)
+print(table(found))  # it raises if a configured product stayed in float
