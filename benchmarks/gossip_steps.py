@@ -12,13 +12,13 @@ times in parentheses, which tell more where other programs disturb.
 import argparse
 import itertools
 import statistics
-import time
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from turns import alternate
 
 from gossamer.core import gossip, learners, topology
 
@@ -96,18 +96,6 @@ def build_run(n: int, optimizer: optax.GradientTransformation) -> Callable[[], o
     arguments = learners.replicate(params, n), images, labels
     compiled = learners.spread(train, n).lower(*arguments).compile()
     return lambda: compiled(*arguments)
-
-
-def alternate(contenders: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, taking turns after one turn that does not count."""
-    times = {name: [] for name in contenders}
-    for turn in range(1 + rounds):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            if turn:
-                times[name].append(time.perf_counter() - start)
-    return times
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from turns import alternate
 
 from gossamer.speech.lstm import LSTM
 
@@ -155,18 +156,6 @@ def check(results: list[tuple]) -> None:
             error = np.abs(value - expected).max() / np.abs(expected).max()
             if not error < 1e-4:
                 raise AssertionError(f"a peer's result differs by {error:.1e} of the largest")
-
-
-def alternate(contenders: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, taking turns after one turn that does not count."""
-    times = {name: [] for name in contenders}
-    for turn in range(1 + rounds):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            if turn:
-                times[name].append(time.perf_counter() - start)
-    return times
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr
+from turns import alternate
 
 from gossamer.core.audit import audit, table
 from gossamer.core.blocks import MATRIX, gates
@@ -234,18 +235,6 @@ def compile_step(apply: Callable, variables, inputs, factors) -> tuple[Callable,
     start = time.perf_counter()
     compiled = jax.jit(jax.value_and_grad(loss)).lower(variables, inputs).compile()
     return compiled, time.perf_counter() - start
-
-
-def alternate(contenders: dict[str, Callable], turns: int) -> dict[str, list[float]]:
-    """Seconds of each, taking turns after one turn that does not count."""
-    times = {name: [] for name in contenders}
-    for turn in range(1 + turns):
-        for name, run in contenders.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            if turn:
-                times[name].append(time.perf_counter() - start)
-    return times
 
 
 def count_operations(function: Callable, *arguments) -> Counter:
