@@ -31,7 +31,8 @@ import jax.numpy as jnp
 import optax
 
 from . import gossip
-from .training import Diagnostics, Loss
+from .diagnostics import Diagnostics, periodic
+from .training import Loss
 
 Gradient = Callable[[Any], Any]  # params -> their gradient, both pytrees of one structure
 
@@ -238,12 +239,12 @@ def diagnose(
         >>> step = training.train_step(loss, gossip.dpsgd(optax.sgd(0.1), ring(8)),
         ...     axis_name="learner", diagnostics=diagnose(loss, learning_rate=0.1, every=10))
     """
-    if every < 1:
-        raise ValueError(f"`every` must be at least 1, got {every}.")
     if num_pairs < 0:
         raise ValueError(f"`num_pairs` must be at least 0, got {num_pairs}.")
 
-    def measure(params, batch, key, gradients, step):
+    def measure(state, batch, key, gradients):
+        params = state.params
+
         def gradient_of(batch):
             return lambda params: jax.grad(loss, has_aux=True)(params, batch, key)[0]
 
@@ -253,7 +254,7 @@ def diagnose(
         center = _average(params, axis_name)
         at_mean = gradient_of(batch)(center)
         g = at_mean if reference is None else gradient_of(share)(center)
-        a = learning_rate(step) if callable(learning_rate) else learning_rate
+        a = learning_rate(state.step) if callable(learning_rate) else learning_rate
         options: dict[str, Any] = {"learning_rate": a, "axis_name": axis_name}
         noise = noise_decomposition(gradients, at_mean, g, **options)
         report = {
@@ -270,17 +271,7 @@ def diagnose(
             report["predicted_learning_rate"] = effective_learning_rate(smoothed, g, **options)
         return report
 
-    def diagnostics(params, batch, key, gradients, step):
-        # All learners count the same steps; their maximum keeps `vmap` from measuring every step.
-        step = jax.lax.pmax(step, axis_name)
-        arguments = params, batch, key, gradients, step
-        if every == 1:
-            return measure(*arguments)
-        shapes = jax.eval_shape(measure, *arguments)
-        absent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), shapes)
-        return jax.lax.cond((step + 1) % every == 0, measure, lambda *_: absent, *arguments)
-
-    return diagnostics
+    return periodic(measure, every, axis_name)
 
 
 def _along(x: Any, direction: Any) -> jax.Array:

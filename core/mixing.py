@@ -96,6 +96,19 @@ def check_learners(params: Any, num_learners: int, axis_name: str) -> None:
             f"{num_learners} learners on an axis of size {axis_size}; build the topology for "
             f"{axis_size} learners."
         )
+    check_own(params, axis_name)
+
+
+def check_own(params: Any, axis_name: str) -> None:
+    """Refuses parameters that the learners share, see `check_learners`.
+
+    Args:
+        params: pytree of one learner's parameters, or of their gradients.
+        axis_name: the axis of learners.
+
+    Raises:
+        ValueError: if a leaf is shared by the learners.
+    """
     if not _varies(jax.lax.axis_index(axis_name), axis_name):
         return  # Not even the position varies, hence types are not checked.
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):

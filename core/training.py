@@ -26,9 +26,9 @@ import numpy as np
 import optax
 
 from . import checkpoint, gossip, interruption, learners, metrics, progress
+from .diagnostics import Diagnostics
 
 Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
-Diagnostics = Callable[[Any, Any, jax.Array, Any, jax.Array], dict[str, jax.Array]]
 
 
 class TrainState(NamedTuple):
@@ -82,6 +82,7 @@ def train_step(
     *,
     axis_name: str | None = None,
     diagnostics: Diagnostics | None = None,
+    **update_options: Any,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """Builds the training step of one learner, a pure function that is not jitted yet.
 
@@ -91,8 +92,9 @@ def train_step(
             gradient at `gossip.gradient_params`, which are x unless it asks for delayed weights.
         axis_name: the axis of learners, None for a single learner.
         diagnostics: measures the step beside the update, for instance `landscape.diagnose`:
-            ``diagnostics(params, batch, key, gradients, step) -> {name: scalar}`` with what `loss`
-            was given, its gradients and the [] number of the step.
+            ``diagnostics(state, batch, key, gradients) -> {name: scalar}`` with the state before
+            the step, what `loss` was given, and its gradients.
+        update_options: further arguments of the optimizer's update, such as ``compress=False``.
 
     Returns:
         ``step(state, batch) -> (state, metrics)``.  Metrics are [] floats, averaged over the
@@ -118,8 +120,10 @@ def train_step(
             finite = jax.lax.pmin(finite.astype(jnp.int32), axis_name) == 1
         measured = {}
         if diagnostics is not None:
-            measured = diagnostics(state.params, batch, key, gradients, state.step)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+            measured = diagnostics(state, batch, key, gradients)
+        updates, opt_state = optimizer.update(
+            gradients, state.opt_state, state.params, **update_options
+        )
         params = optax.apply_updates(state.params, updates)
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
@@ -139,6 +143,39 @@ def train_step(
             report = jax.lax.pmean(report, axis_name)
             report["consensus_distance"] = gossip.consensus_distance(params, axis_name)
         return state, report
+
+    return step
+
+
+def staged(
+    first: Callable[[TrainState, Any], Any], num_first: int, then: Callable[[TrainState, Any], Any]
+) -> Callable[[TrainState, Any], Any]:
+    """One step function for the first steps and another one from there on.
+
+    Each is a program of its own, so neither holds branches for the other: dense gradients first,
+    compressed ones later, at one structure of the state.  As long as the first is in use, a step
+    waits for the one before it.
+
+    Args:
+        first: the jitted step of steps 0 ... num_first - 1, see `train_step`.
+        num_first: how many steps.
+        then: the jitted step of all others.
+
+    Returns:
+        A step for `fit`.
+
+    Example:
+        >>> optimizer = optax.chain(scalecom(100), optax.sgd(0.1))
+        >>> dense = learners.spread(train_step(loss, optimizer, compress=False), 8)
+        >>> sparse = learners.spread(train_step(loss, optimizer), 8)
+        >>> step = staged(dense, 500, sparse)
+    """
+    past = False
+
+    def step(state, batch):
+        nonlocal past
+        past = past or int(np.max(_local(state.step))) >= num_first
+        return (then if past else first)(state, batch)
 
     return step
 
@@ -310,6 +347,11 @@ def _watch(memory, steps, max_skipped, schedule, folder) -> None:
                 f"The last checkpoint in {folder} is good. Lower the learning rate, clip the "
                 "gradient, or look for bad values in the batches, and start in another run folder."
             )
+
+
+def _local(x: jax.Array) -> np.ndarray:
+    """What this process holds of an array."""
+    return np.asarray(x.addressable_shards[0].data)
 
 
 def _widen(value: Any) -> jax.Array:

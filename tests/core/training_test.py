@@ -16,7 +16,15 @@ import numpy as np
 import optax
 import pytest
 
-from gossamer.core import checkpoint, gossip, learners, metrics, topology, training
+from gossamer.core import (
+    checkpoint,
+    gossip,
+    learners,
+    metrics,
+    sparsification,
+    topology,
+    training,
+)
 
 SCRIPT = str(pathlib.Path(__file__).with_name("killed_run.py"))
 RUN = runpy.run_path(SCRIPT)
@@ -384,3 +392,41 @@ def test_grain_run_refuses_to_continue_on_plain_batches(tmp_path):
     RUN["train"](tmp_path, 3)
     with pytest.raises(ValueError, match="`batches` must have `set_state`"):
         RUN["train"](tmp_path, 6, wrap=lambda batches: itertools.chain(batches))
+
+
+def test_stages_hand_over_at_their_step(key):
+    optimizer = optax.sgd(0.1)
+    calls = []
+
+    def named(name):
+        step = jax.jit(
+            training.train_step(lambda x, batch, key: (jnp.sum(x * batch), {}), optimizer)
+        )
+
+        def call(state, batch):
+            calls.append(name)
+            return step(state, batch)
+
+        return call
+
+    step = training.staged(named("first"), 2, named("then"))
+    state = training.init_state(jnp.ones(3), optimizer, key)
+    for _ in range(4):
+        state, _ = step(state, jnp.ones(3))
+    assert calls == ["first", "first", "then", "then"]
+    resumed = training.staged(named("first"), 2, named("then"))
+    resumed(state, jnp.ones(3))
+    assert calls[-1] == "then"
+
+
+def test_options_reach_the_update_of_the_optimizer(key):
+    optimizer = sparsification.scalecom(3.0)
+
+    def loss(x, batch, key):
+        return jnp.sum(x * batch), {}
+
+    state = training.init_state(jnp.ones(6), optimizer, key, num_learners=2)
+    for compress, count in ((False, 6), (True, 2)):
+        step = training.train_step(loss, optimizer, axis_name="learner", compress=compress)
+        moved, _ = learners.spread(step, 2)(state, jnp.ones((2, 6)))
+        assert np.count_nonzero(moved.params[0] - 1.0) == count
