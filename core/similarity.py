@@ -113,14 +113,7 @@ def diagnose(
         del batch, key
         feedback = find_state(state.opt_state)
         residual = jax.tree.leaves(feedback.residual)
-        tree = jax.tree.structure(gradients)
-        kept = [
-            g.astype(m.dtype)
-            for g, m in zip(
-                jax.tree.leaves(gradients), tree.flatten_up_to(feedback.residual), strict=True
-            )
-            if not isinstance(m, optax.MaskedNode)
-        ]
+        kept = _compressed(gradients, feedback.residual)
         sums = optax.tree.add(residual, kept)
         step = jax.lax.pmax(feedback.step, axis_name)
         return {
@@ -132,6 +125,19 @@ def diagnose(
         }
 
     return periodic(measure, every, axis_name)
+
+
+def _compressed(gradients: Any, residual: Any) -> list[jax.Array]:
+    """The gradients that have residuals, in their dtypes."""
+    if isinstance(residual, jax.Array):  # under ``optax.flatten``
+        gradients = jnp.concatenate([g.reshape(-1) for g in jax.tree.leaves(gradients)])
+        gradients = gradients.reshape(residual.shape)
+    leaves, tree = jax.tree.flatten(gradients)
+    return [
+        g.astype(m.dtype)
+        for g, m in zip(leaves, tree.flatten_up_to(residual), strict=True)
+        if not isinstance(m, optax.MaskedNode)
+    ]
 
 
 def find_state(opt_state: optax.OptState) -> ErrorFeedbackState:

@@ -5,10 +5,15 @@ also for the processes that tests start.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import hypothesis
 import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
@@ -36,3 +41,38 @@ def float64():
     """Double precision while the test runs."""
     with jax.enable_x64(True):
         yield
+
+
+class Digits(NamedTuple):
+    """An MLP 64-50-50-10 on 1,500 images of 8 x 8 pixels."""
+
+    init: Callable[[jax.Array], Any]  # key -> params, He-normal
+    loss: Callable[..., Any]  # (params, numbers of images, key) -> (loss, {})
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    """A problem that large steps and coarse compression can fail."""
+    data = np.load(Path(__file__).with_name("digits.npz"))
+    order = np.random.RandomState(0).permutation(len(data["labels"]))[:1500]
+    images = jnp.asarray(data["images"].reshape(-1, 64)[order] / 16.0, jnp.float32)
+    labels = jnp.asarray(data["labels"][order], jnp.int32)
+
+    def init(key):
+        sizes = (64, 50, 50, 10)
+        return [
+            (np.sqrt(2.0 / rows) * jax.random.normal(key, (rows, columns)), jnp.zeros(columns))
+            for key, rows, columns in zip(
+                jax.random.split(key, 3), sizes[:-1], sizes[1:], strict=True
+            )
+        ]
+
+    def loss(params, batch, key):
+        del key
+        x = images[batch]
+        for weights, bias in params[:-1]:
+            x = jax.nn.relu(x @ weights + bias[None])
+        logits = x @ params[-1][0] + params[-1][1][None]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch]).mean(), {}
+
+    return Digits(init, loss)

@@ -1,7 +1,5 @@
 """Diagnostics against closed forms, NumPy and dense Hessians; decentralized against synchronous."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,6 @@ import pytest
 
 from gossamer.core import gossip, landscape, learners, topology, training
 
-DIGITS = Path(__file__).parents[1] / "digits.npz"
 N, FEATURES, ROWS = 4, 5, 3
 
 
@@ -247,38 +244,18 @@ def test_bad_arguments_are_refused(key):
         landscape.diagnose(squares, learning_rate=0.1, num_pairs=-1)
 
 
-def digit_losses(optimizer_of, seeds, num_steps=500, num_learners=6, batch_size=250):
+def digit_losses(digits, optimizer_of, seeds, num_steps=500, num_learners=6, batch_size=250):
     """Final training losses of the mean weights: MLP on digits, step 1.5 after a warm-up of 100."""
-    data = np.load(DIGITS)
-    order = np.random.RandomState(0).permutation(len(data["labels"]))[:1500]
-    images = jnp.asarray(data["images"].reshape(-1, 64)[order] / 16.0, jnp.float32)
-    labels = jnp.asarray(data["labels"][order], jnp.int32)
     optimizer = optimizer_of(optax.sgd(lambda step: 1.5 * jnp.minimum(1.0, (step + 1) / 100)))
-
-    def init(key):
-        return [
-            (np.sqrt(2.0 / rows) * jax.random.normal(key, (rows, columns)), jnp.zeros(columns))
-            for key, rows, columns in zip(
-                jax.random.split(key, 3), (64, 50, 50), (50, 50, 10), strict=True
-            )
-        ]
-
-    def loss(params, batch, key):
-        x = images[batch]
-        for weights, bias in params[:-1]:
-            x = jax.nn.relu(x @ weights + bias[None])
-        logits = x @ params[-1][0] + params[-1][1][None]
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch]).mean(), {}
-
-    one = training.train_step(loss, optimizer, axis_name="learner")
+    one = training.train_step(digits.loss, optimizer, axis_name="learner")
     step = learners.spread(one, num_learners)
 
     def train(key, batches):
         state = training.init_state(
-            init(jax.random.key(0)), optimizer, key, num_learners=num_learners
+            digits.init(jax.random.key(0)), optimizer, key, num_learners=num_learners
         )
         state, _ = jax.lax.scan(lambda state, batch: (step(state, batch)[0], None), state, batches)
-        return loss(learners.average(state.params), jnp.arange(1500), key)[0]
+        return digits.loss(learners.average(state.params), jnp.arange(1500), key)[0]
 
     rows = np.tile(np.arange(1500), (len(seeds) * num_steps, 1))
     drawn = np.random.default_rng(0).permuted(rows, axis=1)[:, : num_learners * batch_size]
@@ -288,9 +265,11 @@ def digit_losses(optimizer_of, seeds, num_steps=500, num_learners=6, batch_size=
 
 
 @pytest.mark.slow
-def test_large_steps_fail_synchronously_and_converge_on_the_ring():
+def test_large_steps_fail_synchronously_and_converge_on_the_ring(digits):
     """One initial weight vector, seeds of the batches alone: setting A of docs/landscape.md."""
-    synchronous = digit_losses(lambda inner: optax.chain(gossip.all_reduce(), inner), range(8))
-    ring = digit_losses(lambda inner: gossip.dpsgd(inner, topology.ring(6)), range(8))
+    synchronous = digit_losses(
+        digits, lambda inner: optax.chain(gossip.all_reduce(), inner), range(8)
+    )
+    ring = digit_losses(digits, lambda inner: gossip.dpsgd(inner, topology.ring(6)), range(8))
     assert np.sum(synchronous < 0.5) <= 1
     assert np.sum(ring < 0.5) >= 5
