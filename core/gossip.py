@@ -101,8 +101,10 @@ def mix(
             raise ValueError("`params` must be given to the update of gossip, which averages them.")
         mixing.check_learners(params, topology.num_learners, axis_name)
         updates = jax.tree.map(mixing.rounded, updates)
-        weights = params if order == "awc" else optax.apply_updates(params, updates)
-        corrections = mixing.pull(weights, topology, state.step, axis_name)
+        awc = order == "awc"
+        weights = params if awc else optax.apply_updates(params, updates)
+        # Old weights are ready before any gradient; new ones are, array by array, as it goes on.
+        corrections = mixing.pull(weights, topology, state.step, axis_name, together=awc)
         updates = jax.tree.map(lambda u, c: (u + c).astype(u.dtype), updates, corrections)
         return updates, next_state
 

@@ -12,6 +12,7 @@ chain that exchange anything, see `gossip`, are built on these functions.
 
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,7 +22,9 @@ import numpy as np
 from .mixture import Exchange, Topology
 
 
-def pull(tree: Any, topology: Topology, step: jax.Array, axis_name: str) -> Any:
+def pull(
+    tree: Any, topology: Topology, step: jax.Array, axis_name: str, *, together: bool = False
+) -> Any:
     """What one mixing step adds to each learner's arrays: (W - I) x.
 
     Learners that agree get exact zeros, and what one neighbor gains the other loses.  Sums run in
@@ -34,6 +37,8 @@ def pull(tree: Any, topology: Topology, step: jax.Array, axis_name: str) -> Any:
         topology: who averages with whom, on as many learners as the axis has positions.
         step: [] int32, the same for all learners; selects the matrix W.
         axis_name: the axis of learners.
+        together: whether all arrays are ready at once, so that they may travel as one message, see
+            `map_packed`; by default each leaves when it is ready.  The result is the same.
 
     Returns:
         The pytree (W - I) x, in float32 or better.
@@ -42,8 +47,10 @@ def pull(tree: Any, topology: Topology, step: jax.Array, axis_name: str) -> Any:
     def branch(mixing):
         if _is_uniform(mixing, topology.num_learners):
             move = functools.partial(_pull_to_mean, axis_name=axis_name)
-        else:
-            move = functools.partial(_pull_to_neighbors, exchanges=mixing, axis_name=axis_name)
+            return functools.partial(jax.tree.map, move)
+        move = functools.partial(_pull_to_neighbors, exchanges=mixing, axis_name=axis_name)
+        if together and have_devices(axis_name):
+            return functools.partial(map_packed, move)
         return functools.partial(jax.tree.map, move)
 
     distinct = list(dict.fromkeys(topology.mixings))  # Compiled once each, however often they come.
@@ -71,6 +78,33 @@ def rounded(x: jax.Array) -> jax.Array:
     it does depends on its fusions, which differ between engines.  A selection keeps the two apart.
     """
     return jnp.where(jnp.isnan(x), jnp.nan, x)
+
+
+def have_devices(axis_name: str) -> bool:
+    """Whether each learner has a device of its own, and all of its arrays on that one.
+
+    Simulated learners, of ``jax.vmap``, have not.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return axis_name in mesh.manual_axes and set(mesh.manual_axes) == set(mesh.axis_names)
+
+
+def map_packed(move: Callable[[jax.Array], jax.Array], tree: Any) -> Any:
+    """``jax.tree.map`` of an elementwise function over vectors, one for all arrays of a dtype.
+
+    A message has a latency, and compilers let only a few be on their way at a time, XLA for TPU
+    five: sent one by one, most arrays of a model would leave when the gradient is done.  Simulated
+    learners send nothing, and for them packing would be a copy.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    moved = list(leaves)
+    for dtype in dict.fromkeys(leaf.dtype for leaf in leaves):
+        group = [i for i, leaf in enumerate(leaves) if leaf.dtype == dtype]
+        vector = move(jnp.concatenate([leaves[i].ravel() for i in group]))
+        ends = np.cumsum([leaves[i].size for i in group])
+        for i, part in zip(group, jnp.split(vector, ends[:-1]), strict=True):
+            moved[i] = part.reshape(leaves[i].shape)
+    return structure.unflatten(moved)
 
 
 def check_learners(params: Any, num_learners: int, axis_name: str) -> None:
