@@ -53,13 +53,33 @@ def pull(
             return functools.partial(map_packed, move)
         return functools.partial(jax.tree.map, move)
 
+    return choose(branch, topology, step, axis_name)(tree)
+
+
+def choose(
+    build: Callable[[tuple[Exchange, ...]], Callable[..., Any]],
+    topology: Topology,
+    step: jax.Array,
+    axis_name: str,
+) -> Callable[..., Any]:
+    """The function of a step's mixing: one branch for each distinct mixing of the period.
+
+    Args:
+        build: gives the function of a mixing; all of them take and return the same types.
+        topology: who averages with whom.
+        step: [] int32, the same for all learners.
+        axis_name: the axis of learners.
+
+    Returns:
+        A function of what `build` gives functions of.
+    """
     distinct = list(dict.fromkeys(topology.mixings))  # Compiled once each, however often they come.
-    branches = [branch(mixing) for mixing in distinct]
+    branches = [build(mixing) for mixing in distinct]
     if len(branches) == 1:
-        return branches[0](tree)
+        return branches[0]
     order = np.array([distinct.index(mixing) for mixing in topology.mixings], np.int32)
     index = jnp.asarray(order)[share_step(step, axis_name) % topology.period]
-    return jax.lax.switch(index, branches, tree)
+    return functools.partial(jax.lax.switch, index, branches)
 
 
 def share_step(step: jax.Array, axis_name: str) -> jax.Array:
