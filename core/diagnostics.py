@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from . import mixing
+
 Diagnostics = Callable[[Any, Any, jax.Array, Any], dict[str, jax.Array]]
 """``(state, batch, key, gradients) -> {name: scalar}`` for one learner: the `training.TrainState`
 before the step, what the loss was given, and the gradients."""
@@ -32,13 +34,17 @@ def periodic(measure: Diagnostics, every: int, axis_name: str = "learner") -> Di
         raise ValueError(f"`every` must be at least 1, got {every}.")
 
     def diagnostics(state, batch, key, gradients):
-        # All learners count the same steps; their maximum keeps `vmap` from measuring every step.
-        state = state._replace(step=jax.lax.pmax(state.step, axis_name))
+        state = state._replace(step=mixing.share_step(state.step, axis_name))
         arguments = state, batch, key, gradients
-        if every == 1:
-            return measure(*arguments)
-        shapes = jax.eval_shape(measure, *arguments)
-        absent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), shapes)
-        return jax.lax.cond((state.step + 1) % every == 0, measure, lambda *_: absent, *arguments)
+        return measure_if((state.step + 1) % every == 0 if every > 1 else True, measure, *arguments)
 
     return diagnostics
+
+
+def measure_if(is_due: jax.Array | bool, measure: Callable[..., Any], *arguments: Any) -> Any:
+    """``measure(*arguments)`` where it is due, else NaN in its shapes; True needs no branch."""
+    if is_due is True:
+        return measure(*arguments)
+    shapes = jax.eval_shape(measure, *arguments)
+    absent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), shapes)
+    return jax.lax.cond(is_due, measure, lambda *_: absent, *arguments)

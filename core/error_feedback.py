@@ -122,8 +122,7 @@ def error_feedback(
         rates = resolve_rates(updates, rate, dense)
         gradients, kept_rates = _compressed(leaves, rates)
         gradients = [g.astype(_wide(g)) for g in gradients]
-        # All learners count the same steps; their maximum is one number under `vmap` too.
-        step = jax.lax.pmax(state.step, axis)
+        step = mixing.share_step(state.step, axis)
 
         def plain(gradients, residual, memory):
             return jax.lax.pmean(gradients, axis), residual, memory

@@ -27,6 +27,7 @@ References:
         arXiv:2110.11199.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -85,6 +86,35 @@ def mix(
     References:
         X. Lian et al., 2017, arXiv:1705.09056.
     """
+
+    def pull(weights, step):
+        # Old weights are ready before any gradient; new ones are, array by array, as it goes on.
+        return mixing.pull(weights, topology, step, str(axis_name), together=order == "awc")
+
+    return mix_by(pull, topology.num_learners, axis_name, order)
+
+
+def mix_by(
+    pull: Callable[[Any, jax.Array], Any],
+    num_learners: int,
+    axis_name: str | None = "learner",
+    order: Order = "awc",
+) -> optax.GradientTransformationExtraArgs:
+    """The link of `mix` for any way of exchanging weights.
+
+    Args:
+        pull: ``pull(y, step) -> (W - I) y``, in float32 or better, for one learner's weights y and
+            the [] number of the step.
+        num_learners: as many learners as `axis_name` must have positions.
+        axis_name: the axis of learners; None for a single learner, where the link is the identity.
+        order: "awc" for W x + u, "atc" for W (x + u).
+
+    Returns:
+        A transform as `mix` gives.
+
+    Raises:
+        ValueError: as `mix` does.
+    """
     if order not in get_args(Order):
         raise ValueError(f'`order` must be "awc" or "atc", got {order!r}.')
 
@@ -99,10 +129,10 @@ def mix(
             return updates, next_state
         if params is None:
             raise ValueError("`params` must be given to the update of gossip, which averages them.")
-        mixing.check_learners(params, topology.num_learners, axis_name)
+        mixing.check_learners(params, num_learners, axis_name)
         updates = jax.tree.map(mixing.rounded, updates)
         weights = params if order == "awc" else optax.apply_updates(params, updates)
-        corrections = mixing.pull(weights, topology, state.step, axis_name)
+        corrections = pull(weights, state.step)
         updates = jax.tree.map(lambda u, c: (u + c).astype(u.dtype), updates, corrections)
         return updates, next_state
 

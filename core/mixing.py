@@ -12,6 +12,7 @@ chain that exchange anything, see `gossip`, are built on these functions.
 
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,7 +22,9 @@ import numpy as np
 from .mixture import Exchange, Topology
 
 
-def pull(tree: Any, topology: Topology, step: jax.Array, axis_name: str) -> Any:
+def pull(
+    tree: Any, topology: Topology, step: jax.Array, axis_name: str, *, together: bool = False
+) -> Any:
     """What one mixing step adds to each learner's arrays: (W - I) x.
 
     Learners that agree get exact zeros, and what one neighbor gains the other loses.  Sums run in
@@ -34,6 +37,8 @@ def pull(tree: Any, topology: Topology, step: jax.Array, axis_name: str) -> Any:
         topology: who averages with whom, on as many learners as the axis has positions.
         step: [] int32, the same for all learners; selects the matrix W.
         axis_name: the axis of learners.
+        together: whether all arrays are ready at once, so that they may travel as one message, see
+            `map_packed`; by default each leaves when it is ready.  The result is the same.
 
     Returns:
         The pytree (W - I) x, in float32 or better.
@@ -42,17 +47,39 @@ def pull(tree: Any, topology: Topology, step: jax.Array, axis_name: str) -> Any:
     def branch(mixing):
         if _is_uniform(mixing, topology.num_learners):
             move = functools.partial(_pull_to_mean, axis_name=axis_name)
-        else:
-            move = functools.partial(_pull_to_neighbors, exchanges=mixing, axis_name=axis_name)
+            return functools.partial(jax.tree.map, move)
+        move = functools.partial(_pull_to_neighbors, exchanges=mixing, axis_name=axis_name)
+        if together and have_devices(axis_name):
+            return functools.partial(map_packed, move)
         return functools.partial(jax.tree.map, move)
 
+    return choose(branch, topology, step, axis_name)(tree)
+
+
+def choose(
+    build: Callable[[tuple[Exchange, ...]], Callable[..., Any]],
+    topology: Topology,
+    step: jax.Array,
+    axis_name: str,
+) -> Callable[..., Any]:
+    """The function of a step's mixing: one branch for each distinct mixing of the period.
+
+    Args:
+        build: gives the function of a mixing; all of them take and return the same types.
+        topology: who averages with whom.
+        step: [] int32, the same for all learners.
+        axis_name: the axis of learners.
+
+    Returns:
+        A function of what `build` gives functions of.
+    """
     distinct = list(dict.fromkeys(topology.mixings))  # Compiled once each, however often they come.
-    branches = [branch(mixing) for mixing in distinct]
+    branches = [build(mixing) for mixing in distinct]
     if len(branches) == 1:
-        return branches[0](tree)
+        return branches[0]
     order = np.array([distinct.index(mixing) for mixing in topology.mixings], np.int32)
     index = jnp.asarray(order)[share_step(step, axis_name) % topology.period]
-    return jax.lax.switch(index, branches, tree)
+    return functools.partial(jax.lax.switch, index, branches)
 
 
 def share_step(step: jax.Array, axis_name: str) -> jax.Array:
@@ -71,6 +98,40 @@ def rounded(x: jax.Array) -> jax.Array:
     it does depends on its fusions, which differ between engines.  A selection keeps the two apart.
     """
     return jnp.where(jnp.isnan(x), jnp.nan, x)
+
+
+def have_devices(axis_name: str) -> bool:
+    """Whether each learner has a device of its own, and all of its arrays on that one.
+
+    Simulated learners, of ``jax.vmap``, have not.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return axis_name in mesh.manual_axes and set(mesh.manual_axes) == set(mesh.axis_names)
+
+
+def map_packed(move: Callable[[jax.Array], jax.Array], tree: Any) -> Any:
+    """``jax.tree.map`` of an elementwise function over vectors, one for all arrays of a dtype.
+
+    A message has a latency, and compilers let only a few be on their way at a time, XLA for TPU
+    five: sent one by one, most arrays of a model would leave when the gradient is done.  Simulated
+    learners send nothing, and for them packing would be a copy.
+
+    Args:
+        move: function of a vector; what it gives may have further axes before that of the vector.
+        tree: pytree of arrays.
+
+    Returns:
+        The same pytree, arrays with the further axes first.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    moved = list(leaves)
+    for dtype in dict.fromkeys(leaf.dtype for leaf in leaves):
+        group = [i for i, leaf in enumerate(leaves) if leaf.dtype == dtype]
+        vector = move(jnp.concatenate([leaves[i].ravel() for i in group]))
+        ends = np.cumsum([leaves[i].size for i in group])
+        for i, part in zip(group, jnp.split(vector, ends[:-1], axis=-1), strict=True):
+            moved[i] = part.reshape(*part.shape[:-1], *leaves[i].shape)
+    return structure.unflatten(moved)
 
 
 def check_learners(params: Any, num_learners: int, axis_name: str) -> None:

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from . import mixing
 from .diagnostics import Diagnostics, periodic
 from .error_feedback import ErrorFeedbackState
 from .selection import CHUNKWISE, Selection
@@ -115,7 +116,7 @@ def diagnose(
         residual = jax.tree.leaves(feedback.residual)
         kept = _compressed(gradients, feedback.residual)
         sums = optax.tree.add(residual, kept)
-        step = jax.lax.pmax(feedback.step, axis_name)
+        step = mixing.share_step(feedback.step, axis_name)
         return {
             "hamming_distance": hamming_distance(
                 sums, rate, step, selection=selection, axis_name=axis_name

@@ -23,16 +23,14 @@ References:
 """
 
 import functools
-import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from . import selection
+from . import mixing, selection
 from .error_feedback import (
     Compressor,
     Rate,
@@ -125,7 +123,7 @@ def clt_k(selection: Selection = CHUNKWISE) -> Compressor:
 
     def reduce(arrays, rates, memory, step, axis_name):
         leads = jax.lax.axis_index(axis_name) == step % jax.lax.axis_size(axis_name)
-        names = _joined(
+        names = mixing.map_packed(
             lambda x: jax.lax.psum(jnp.where(leads, x, jnp.zeros_like(x)), axis_name),
             _choose(selection, arrays, rates),
         )
@@ -153,11 +151,13 @@ def local_top_k(selection: Selection = SORTED) -> Compressor:
         found = _locate(selection, names, arrays, rates)
         values = _values(arrays, found)
         gather = functools.partial(jax.lax.all_gather, axis_name=axis_name)
-        all_found = _locate(selection, _joined(gather, names), arrays, rates)
+        all_found = _locate(selection, mixing.map_packed(gather, names), arrays, rates)
         n = jax.lax.axis_size(axis_name)
         means = [
             _scatter(x, where.reshape(-1), value.reshape(-1)) / n
-            for x, where, value in zip(arrays, all_found, _joined(gather, values), strict=True)
+            for x, where, value in zip(
+                arrays, all_found, mixing.map_packed(gather, values), strict=True
+            )
         ]
         return Reduced(means, _without(arrays, found), memory)
 
@@ -211,7 +211,9 @@ def gtop_k() -> Compressor:
         for bit in range(n.bit_length() - 1):
             pairs = [(i, i ^ (1 << bit)) for i in range(n)]
             swap = functools.partial(jax.lax.ppermute, axis_name=axis_name, perm=pairs)
-            theirs = zip(arrays, _joined(swap, found), _joined(swap, values), strict=True)
+            theirs = zip(
+                arrays, mixing.map_packed(swap, found), mixing.map_packed(swap, values), strict=True
+            )
             sums = [
                 _scatter(x, where, value) + _scatter(x, *other)
                 for (x, *other), where, value in zip(theirs, found, values, strict=True)
@@ -285,7 +287,7 @@ def _message_bytes(selection: Selection, arrays, rates) -> int:
 def _mean_at(found, arrays, memory, axis_name: str) -> Reduced:
     """The mean over the learners of elements at common positions."""
     values = _values(arrays, found)
-    means = _joined(lambda x: jax.lax.pmean(x, axis_name), values)
+    means = mixing.map_packed(lambda x: jax.lax.pmean(x, axis_name), values)
     return Reduced(_scatter_all(arrays, found, means), _without(arrays, found), memory)
 
 
@@ -308,15 +310,3 @@ def _scatter_all(arrays, found, values) -> list[jax.Array]:
 def _scatter(x: jax.Array, where: jax.Array, values: jax.Array) -> jax.Array:
     """Zeros of the shape of `x` with values added at positions."""
     return jnp.zeros(x.size, values.dtype).at[where].add(values).reshape(x.shape)
-
-
-def _joined(exchange: Callable[[jax.Array], jax.Array], arrays: list[jax.Array]) -> list[jax.Array]:
-    """Exchanges vectors as one message for each dtype; `exchange` may add leading axes."""
-    exchanged: list[Any] = [None] * len(arrays)
-    for dtype in {x.dtype: None for x in arrays}:
-        which = [i for i, x in enumerate(arrays) if x.dtype == dtype]
-        message = exchange(jnp.concatenate([arrays[i] for i in which]))
-        ends = list(itertools.accumulate(arrays[i].size for i in which))
-        for i, part in zip(which, jnp.split(message, ends[:-1], axis=-1), strict=True):
-            exchanged[i] = part
-    return exchanged

@@ -18,11 +18,11 @@ References:
         2009, Journal of Parallel and Distributed Computing 69.
 """
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from . import hlo
 from .mixture import Topology
 
 
@@ -61,15 +61,8 @@ def measure(compiled: Any) -> Traffic:
         >>> step = learners.spread(train_step, 8, engine="shard_map")
         >>> measure(step.lower(state, batch).compile()).mean
     """
-    text = compiled if isinstance(compiled, str) else compiled.as_text()
-    program = _read_program(text)
-    num_devices = int(_find(r"num_partitions=(\d+)", text) or 1) * int(
-        _find(r"replica_count=(\d+)", text) or 1
-    )
-    entry = next((name for name, found in program.items() if found.is_entry), None)
-    if entry is None:
-        raise ValueError("`compiled` must be a compiled program or its text, got none of them.")
-    found = _count(program, entry, num_devices)
+    program = hlo.read(compiled)
+    found = _count(program, program.entry)
     collectives = tuple(one for one in found.collectives if one.payload)
     return found._replace(collectives=collectives)
 
@@ -93,25 +86,7 @@ def predict(topology: Topology, num_bytes: float) -> float:
     return num_bytes * sum(exchanges) / len(exchanges) / n
 
 
-class _Instruction(NamedTuple):
-    name: str
-    shape: str
-    kind: str
-    rest: str  # operands and attributes
-
-
-class _Computation(NamedTuple):
-    is_entry: bool
-    instructions: list[_Instruction]
-
-
-_HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{")
-_LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
-_ARRAY = re.compile(r"\b([a-z]+\d*\w*)\[([\d,]*)\]")
 _GROUPS = re.compile(r"replica_groups=(?:\{\{([\d,]*)\}|\[\d+,(\d+)\])")
-_NAMES = re.compile(r"%([\w.\-]+)")
-_CALLED = re.compile(r"\b(?:to_apply|calls|called_computations)=\{?%([\w.\-]+)")
-_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _KINDS = (
     "all-reduce",
     "all-gather",
@@ -123,58 +98,54 @@ _KINDS = (
 )
 
 
-def _read_program(text: str) -> dict[str, _Computation]:
-    program: dict[str, _Computation] = {}
-    current: list[_Instruction] = []
-    for line in text.splitlines():
-        if head := _HEAD.match(line):
-            current = []
-            program[head[2]] = _Computation(head[1] is not None, current)
-        elif found := _LINE.match(line):
-            current.append(_Instruction(*found.groups()))
-    return program
-
-
-def _count(program: dict[str, _Computation], name: str, num_devices: int) -> Traffic:
-    shapes = {one.name: one.shape for one in program[name].instructions}
+def _count(program: hlo.Program, name: str) -> Traffic:
+    computation = program.computations[name]
+    shapes = computation.shapes
     parts = [
         part
-        for instruction in program[name].instructions
-        for part in _count_instruction(program, instruction, shapes, num_devices)
+        for instruction in computation.instructions
+        for part in count_instruction(program, instruction, shapes)
     ]
     return _sum(parts)
 
 
-def _count_instruction(program, instruction, shapes, num_devices) -> Iterator[Traffic]:
-    kind, rest = instruction.kind, instruction.rest
+def count_instruction(
+    program: hlo.Program, instruction: hlo.Instruction, shapes: dict[str, str]
+) -> Iterator[Traffic]:
+    """The traffic of one instruction with all that it calls, none or one `Traffic`.
+
+    Args:
+        program: the compiled program.
+        instruction: an instruction of it.
+        shapes: the shapes of the computation that it stands in.
+    """
+    kind, called = instruction.kind, instruction.called
     if kind == "while":
-        body = _count(program, _find(r"body=%([\w.\-]+)", rest), num_devices)
+        body = _count(program, called[0])
         if body.most:
-            trips = _find(r'known_trip_count":\{"n":"(\d+)"', rest)
-            if trips is None:
+            if instruction.trip_count is None:
                 raise ValueError(
                     "`compiled` must have loops of known length around collectives, but "
                     f"{instruction.name} has none; use jax.lax.scan or a fori_loop of fixed bounds."
                 )
-            yield _scale(body, int(trips))
+            yield _scale(body, instruction.trip_count)
     elif kind == "conditional":
-        branches = _BRANCHES.search(rest)
-        names = _NAMES.findall(branches[1]) if branches else []
-        names = names or re.findall(r"(?:true|false)_computation=%([\w.\-]+)", rest)
-        found = [_count(program, name, num_devices) for name in names]
+        found = [_count(program, name) for name in called]
         likely = _sum([_scale(branch, 1 / len(found)) for branch in found])
         yield likely._replace(most=max(branch.most for branch in found))
     elif kind.removesuffix("-start") in _KINDS:
-        yield _measure_collective(instruction, shapes, num_devices)
-    elif called := _CALLED.search(rest):
-        # Reductions and fusions hold no collectives, but calls and asynchronous wrappers do.
-        yield _count(program, called[1], num_devices)
+        yield _measure_collective(instruction, shapes, program.num_devices)
+    elif called:
+        # Reductions and most fusions hold no collectives, but calls and asynchronous wrappers do.
+        # Of the fusions that one collective is spread over, the one that starts it counts.
+        inside = program.computations[called[0]]
+        if not inside.chains() or inside.chains("Start"):
+            yield _count(program, called[0])
 
 
-def _measure_collective(instruction: _Instruction, shapes, num_devices: int) -> Traffic:
+def _measure_collective(instruction: hlo.Instruction, shapes, num_devices: int) -> Traffic:
     kind = instruction.kind.removesuffix("-start")
-    operands = _NAMES.findall(instruction.rest.partition(")")[0])
-    payload = sum(_num_bytes(shapes[name]) for name in operands)
+    payload = sum(hlo.num_bytes(shapes[name]) for name in instruction.operands)
     groups = _GROUPS.search(instruction.rest)
     size = num_devices
     if groups:
@@ -192,15 +163,6 @@ def _measure_collective(instruction: _Instruction, shapes, num_devices: int) -> 
     return Traffic(sent, sent, (Collective(kind, payload, size, sent, 1.0),))
 
 
-def _num_bytes(shape: str) -> int:
-    total = 0
-    for dtype, dimensions in _ARRAY.findall(shape):
-        bits = 8 if dtype == "pred" else int(_find(r"[a-z]+(\d+)", dtype) or 0)
-        count = math.prod(int(size) for size in dimensions.split(",") if size)
-        total += -(-bits * count // 8)
-    return total
-
-
 def _scale(traffic: Traffic, times: float) -> Traffic:
     collectives = tuple(one._replace(times=one.times * times) for one in traffic.collectives)
     return Traffic(traffic.mean * times, traffic.most * times, collectives)
@@ -212,8 +174,3 @@ def _sum(parts: list[Traffic]) -> Traffic:
         sum(part.most for part in parts),
         tuple(one for part in parts for one in part.collectives),
     )
-
-
-def _find(pattern: str, text: str) -> Any:
-    found = re.search(pattern, text)
-    return found[1] if found else None

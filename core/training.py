@@ -15,6 +15,7 @@ in the same bits as one left alone.
 """
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,8 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import checkpoint, gossip, interruption, learners, metrics, progress
-from .diagnostics import Diagnostics
+from . import checkpoint, gossip, interruption, learners, metrics, mixing, progress
+from .diagnostics import Diagnostics, measure_if
 
 Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
 
@@ -82,6 +83,7 @@ def train_step(
     *,
     axis_name: str | None = None,
     diagnostics: Diagnostics | None = None,
+    consensus_every: int | None = 1,
     **update_options: Any,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """Builds the training step of one learner, a pure function that is not jitted yet.
@@ -94,13 +96,20 @@ def train_step(
         diagnostics: measures the step beside the update, for instance `landscape.diagnose`:
             ``diagnostics(state, batch, key, gradients) -> {name: scalar}`` with the state before
             the step, what `loss` was given, and its gradients.
+        consensus_every: number of steps from one measurement of the consensus distance to the next,
+            the first after ``consensus_every - 1`` steps; None for none.  It takes an all-reduce of
+            all weights, as many bytes as gossip on a ring: where learners are devices, measure as
+            often as you log.
         update_options: further arguments of the optimizer's update, such as ``compress=False``.
 
     Returns:
         ``step(state, batch) -> (state, metrics)``.  Metrics are [] floats, averaged over the
         learners: those of `loss` and `diagnostics`, and "loss", "grad_norm", "finite" (1, or 0 for
-        a skipped step) and, with an axis, "consensus_distance".  A skipped step advances
-        ``state.step`` and ``state.skipped`` and nothing else.
+        a skipped step) and, with an axis, "consensus_distance", NaN in steps that do not measure
+        it.  A skipped step advances ``state.step`` and ``state.skipped`` and nothing else.
+
+    Raises:
+        ValueError: if `consensus_every` is below 1.
 
     Example:
         >>> step = jax.jit(train_step(loss, optax.adam(1e-3)), donate_argnums=0)
@@ -108,6 +117,8 @@ def train_step(
         >>> step = learners.spread(
         ...     train_step(loss, optimizer, axis_name="learner"), 8, donate_argnums=0)
     """
+    if consensus_every is not None:
+        _check_positive(consensus_every=consensus_every)
 
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)
@@ -141,7 +152,10 @@ def train_step(
         report = {name: _widen(x) for name, x in report.items()}
         if axis_name is not None:
             report = jax.lax.pmean(report, axis_name)
-            report["consensus_distance"] = gossip.consensus_distance(params, axis_name)
+            if consensus_every is not None:
+                report["consensus_distance"] = _consensus_distance(
+                    params, state.step, consensus_every, axis_name
+                )
         return state, report
 
     return step
@@ -393,6 +407,13 @@ def _position(batches: Any) -> Any:
 
 def _decode_position(position: dict[str, Any]) -> Any:
     return position["bytes"].encode() if "bytes" in position else position["json"]
+
+
+def _consensus_distance(params: Any, step: jax.Array, every: int, axis_name: str) -> jax.Array:
+    """`gossip.consensus_distance` after each `every` steps, else NaN."""
+    measure = functools.partial(gossip.consensus_distance, axis_name=axis_name)
+    is_due = mixing.share_step(step, axis_name) % every == 0 if every > 1 else True
+    return measure_if(is_due, measure, params)
 
 
 def _check_positive(**arguments: int) -> None:

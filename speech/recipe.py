@@ -230,7 +230,11 @@ def training_step(
             every=config.learners.diagnose_every,
             curvature=False,  # The gradient of the recursion is not differentiable.
         )
-    return training.train_step(loss, optimizer, axis_name="learner", diagnostics=diagnostics)
+    # On devices of their own learners would send as much for this figure as for the mixing.
+    every = 1 if config.learners.engine == "vmap" else config.log_every
+    return training.train_step(
+        loss, optimizer, axis_name="learner", diagnostics=diagnostics, consensus_every=every
+    )
 
 
 def utterance_losses(

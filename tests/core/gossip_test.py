@@ -357,6 +357,42 @@ def test_low_precision_parameters_travel_in_their_dtype():
     assert all(":bf16[" in line for line in permutes)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_old_weights_travel_as_one_message_on_devices(engine, order):
+    """AWC packs the arrays of each dtype; the bits are those of unpacked ones."""
+    transform = gossip.mix(topology.ring(4), order=order)
+    x, u = (
+        {"wide": random_tree(seed, 4), "narrow": random_tree(seed, 4, jnp.bfloat16)}
+        for seed in (0, 1)
+    )
+    state = learners.replicate(transform.init(x), 4)
+    run = learners.spread(one_update(transform), 4, engine=engine)
+    if engine != "vmap":
+        permutes = str(jax.make_jaxpr(run)(x, u, state)).count("= ppermute[")
+        assert permutes == 2 * (2 if order == "awc" else 2 * len(SHAPES))
+    simulated, _ = learners.spread(one_update(transform), 4)(x, u, state)
+    assert_trees_equal(run(x, u, state)[0]["wide"], simulated["wide"])
+
+
+def test_arrays_on_several_devices_are_not_packed():
+    """Packing would gather what a further axis of the mesh divides."""
+    transform = gossip.mix(topology.ring(4))
+    axes = (jax.sharding.AxisType.Auto,) * 2
+    mesh = jax.make_mesh((4, 2), ("learner", "model"), axis_types=axes)
+    spec = jax.sharding.PartitionSpec("learner")
+
+    def update(x):
+        return transform.update(x, transform.init(x), x)[0]
+
+    run = jax.shard_map(
+        update, mesh=mesh, in_specs=spec, out_specs=spec, axis_names={"learner"}, check_vma=False
+    )
+    text = str(jax.make_jaxpr(jax.jit(run))(random_tree(0, 4)))
+    assert "concatenate" not in text
+    assert text.count("= ppermute[") == 2 * len(SHAPES)
+
+
 def test_composes_with_schedules_and_injected_hyperparameters():
     @functools.partial(optax.inject_hyperparams, static_args=("graph",))
     def optimizer_for(learning_rate, graph):

@@ -107,6 +107,30 @@ def test_learners_follow_the_dense_mixing_matrix(key):
         )
 
 
+def test_the_consensus_distance_is_measured_as_often_as_asked(key):
+    optimizer = gossip.dpsgd(optax.sgd(0.1), topology.ring(4))
+    batch = jnp.arange(12.0).reshape(4, 3)
+
+    def run(every, engine="vmap"):
+        step = training.train_step(quadratic, optimizer, axis_name="learner", consensus_every=every)
+        step = learners.spread(step, 4, engine=engine)
+        state = training.init_state({"x": jnp.ones(3)}, optimizer, key, num_learners=4)
+        found = []
+        for _ in range(6):
+            state, report = step(state, batch)
+            found.append(report.get("consensus_distance", np.full(4, -1.0))[0])
+        return np.array(found)
+
+    always = run(1)
+    for engine in ("vmap", "shard_map"):
+        found = run(3, engine)
+        np.testing.assert_allclose(found[2::3], always[2::3], rtol=1e-6)
+        np.testing.assert_array_equal(np.isnan(found), [True, True, False] * 2)
+    np.testing.assert_array_equal(run(None), np.full(6, -1.0))
+    with pytest.raises(ValueError, match="`consensus_every` must be at least 1, got 0"):
+        run(0)
+
+
 def test_delayed_optimizer_gets_the_gradient_at_the_weights_of_one_step_before(key):
     optimizer = gossip.delay_by_one(optax.sgd(0.1), 4, form="B")
     start = np.float32([1.0, 2.0, -1.0])
