@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gossamer.core import gossip, learners, local_steps, topology
+from gossamer.core import gossip, learners, local_steps, sparsification, topology
 
 NUM_LEARNERS = 4
 
@@ -28,12 +28,30 @@ def problem():
 
 
 def train(data):
+    """The weights of one learner after training by gossip, and by compressed mean gradients."""
+    return {"gossip": train_by_gossip(data), "compressed": train_compressed(data)}
+
+
+def train_by_gossip(data):
     """Twenty steps of ring DPSGD on one learner's least squares, each third with one more peer."""
     one_peer = gossip.mix(topology.one_peer_exponential(NUM_LEARNERS), order="atc")
     optimizer = optax.chain(
         gossip.dpsgd(optax.sgd(0.05, momentum=0.9), topology.ring(NUM_LEARNERS)),
         local_steps.every(one_peer, 3),
     )
+
+    return descend(data, optimizer, num_steps=20)
+
+
+def train_compressed(data):
+    """Ten steps of ScaleCom from the weights of learner 0."""
+    optimizer = optax.chain(sparsification.scalecom(6, beta=0.5), optax.sgd(0.05, momentum=0.9))
+    start = jax.lax.all_gather(data["weights"], "learner")[0]
+    return descend(data | {"weights": start}, optimizer, num_steps=10)
+
+
+def descend(data, optimizer, num_steps):
+    """Weights of one learner after steps on its least squares."""
 
     def loss(weights):
         # Products and sums of each element apart: a batched matrix product may sum differently.
@@ -46,11 +64,11 @@ def train(data):
         return (optax.apply_updates(weights, updates), state), None
 
     start = data["weights"], optimizer.init(data["weights"])
-    return jax.lax.scan(step, start, length=20)[0][0]
+    return jax.lax.scan(step, start, length=num_steps)[0][0]
 
 
 def main(address, num_processes, process_id, result):
-    """Trains on the mesh of all processes and saves {learner: weights} of this one."""
+    """Trains on the mesh of all processes and saves the weights of this one."""
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", NUM_LEARNERS // int(num_processes))
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -63,7 +81,11 @@ def main(address, num_processes, process_id, result):
         for name, x in problem().items()
     }
     trained = learners.spread(train, NUM_LEARNERS, engine="shard_map")(data)
-    mine = {str(s.index[0].start): np.asarray(s.data)[0] for s in trained.addressable_shards}
+    mine = {
+        f"{name} {shard.index[0].start}": np.asarray(shard.data)[0]
+        for name, weights in trained.items()
+        for shard in weights.addressable_shards
+    }
     np.savez(result, **mine)
     jax.distributed.shutdown()
 
