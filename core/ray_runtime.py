@@ -19,6 +19,7 @@ import contextlib
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -307,10 +308,13 @@ def _cluster(ray: Any, num_learners: int):
     if ray.is_initialized():
         yield
         return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto")
-    else:
-        ray.init(num_cpus=num_learners, include_dashboard=False, log_to_driver=False)
+    with warnings.catch_warnings():
+        # JAX fears forks; Ray's are followed by another program at once.
+        warnings.filterwarnings("ignore", message=r"os\.fork")
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(address="auto")
+        else:
+            ray.init(num_cpus=num_learners, include_dashboard=False, log_to_driver=False)
     try:
         yield
     finally:
