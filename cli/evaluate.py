@@ -26,14 +26,14 @@ class Arguments:
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
     arguments = tyro.cli(Arguments, prog="gossamer evaluate", description=DESCRIPTION, args=words)
-    from ..speech import evaluation, experiment
+    from ..speech import evaluation, experiment, training_data
 
     model = experiment.read_run(arguments.run)
     if arguments.corpus is None:
-        experiment.score(arguments.run, model, experiment.load_corpus(model.config))
+        experiment.score(arguments.run, model, training_data.load_corpus(model.config))
         return 0
     data = dataclasses.replace(model.config.data, corpus=arguments.corpus)
-    corpus = experiment.load_corpus(dataclasses.replace(model.config, data=data))
+    corpus = training_data.load_corpus(dataclasses.replace(model.config, data=data))
     result = evaluation.evaluate(model, corpus.test)
     errors = result.errors
     print(

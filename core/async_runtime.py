@@ -16,28 +16,168 @@ References:
 import contextlib
 import functools
 import threading
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import asynchrony
-from .asynchrony import AsyncState, Gradient
-from .schemes import HALVES, neighbors
+from . import asynchrony, thread_learner
+from .asynchrony import AsyncState, Batches, Gradient
+from .journal import Update
+from .thread_learner import Board
 from .topology import Topology
-from .traces import NOBODY, Read, Recorder, Trace
+from .traces import Trace
+
+_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 class Run(NamedTuple):
-    """What an asynchronous run leaves."""
+    """What an asynchronous run leaves, or has come to."""
 
     state: AsyncState  # after the last event, [num_learners, ...] on the default device
     trace: Trace  # in seconds since the start
     failures: dict[int, list[Exception]]  # by learner, those without any left out
+
+
+class Runtime(Protocol):
+    """Learners at work, which a driver starts, watches and stops; a context manager."""
+
+    def __enter__(self) -> "Runtime": ...
+
+    def __exit__(self, *exception: Any) -> None:
+        """Stops the learners."""
+
+    def start(self, state: AsyncState) -> None:
+        """Lets the learners begin, each at its own weights and with its own number of updates."""
+
+    def advance(self, num_updates: int) -> list[Update]:
+        """Waits until all learners together have made `num_updates` updates since the first start.
+
+        With all the updates of the run, waits until every learner has ended.
+
+        Returns:
+            The updates since the last call, which may be more.
+
+        Raises:
+            RuntimeError: if all learners died before.
+        """
+        ...
+
+    def snapshot(self) -> Run:
+        """State, trace and failures by now, while the learners go on."""
+        ...
+
+    def failures(self) -> dict[int, list[Exception]]:
+        """The failures so far, by learner, those without any left out."""
+        ...
+
+
+class Threads:
+    """The `Runtime` of threads; see `run_threads` for the arguments."""
+
+    def __init__(
+        self,
+        gradient: Gradient,
+        optimizer: optax.GradientTransformation,
+        key: jax.Array,
+        topology: Topology,
+        *,
+        num_updates: int,
+        batches: Batches = None,
+        has_aux: bool = False,
+        before_gradient: Callable[[int, int], None] | None = None,
+        max_restarts: int = 0,
+        devices: Sequence[Any] | None = None,
+        seed: int = 0,
+    ):
+        self._gradient = jax.jit(gradient if has_aux else without_metrics(gradient))
+        self._update = jax.jit(functools.partial(thread_learner.apply, optimizer))
+        self._key, self._topology, self._num_updates = key, topology, num_updates
+        self._batches, self._before_gradient = batches, before_gradient
+        self._max_restarts, self._devices, self._seed = max_restarts, devices, seed
+        self._compiling = threading.Lock()
+        self._compiled: set[Any] = set()  # by device and shapes of the batch
+        self._threads: list[threading.Thread] = []
+        self._board: Board
+
+    def __enter__(self) -> "Threads":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        """See `Runtime.__exit__`; gradients in flight are waited for."""
+        if self._threads:
+            self._board.stopped = True
+            self._join()
+
+    def start(self, state: AsyncState) -> None:
+        """See `Runtime.start`."""
+        devices = self._devices or jax.local_devices()
+        self._board = Board(state, self._topology, self._num_updates, devices)
+        self._threads = [
+            threading.Thread(
+                target=thread_learner.live,
+                args=(
+                    self._board,
+                    i,
+                    self._learn,
+                    self._update,
+                    self._max_restarts,
+                    np.random.default_rng([self._seed, i]),
+                ),
+                name=f"learner {i}",
+                daemon=True,
+            )
+            for i in range(self._topology.num_learners)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def advance(self, num_updates: int) -> list[Update]:
+        """See `Runtime.advance`."""
+        board, target = self._board, min(num_updates, self._num_updates)
+        with board.changed:
+            while board.journal.total < target and any(x.is_alive() for x in self._threads):
+                board.changed.wait(_SECONDS_BETWEEN_LOOKS)
+        if board.journal.total < target:
+            give_up(self.failures(), len(self._threads))
+        if board.finished:
+            self._join()
+        with board.changed:
+            return board.journal.drain()
+
+    def snapshot(self) -> Run:
+        """See `Runtime.snapshot`; an exact cut: the trace replays to this state."""
+        board = self._board
+        with board.hold(*range(len(board.locks))), board.changed:
+            columns = list(board.params), list(board.snapshots), list(board.opt_states)
+            steps, trace = jnp.asarray(board.steps, jnp.int32), board.journal.trace()
+        params, snapshots, opt_state = map(stack, columns)
+        return Run(AsyncState(params, snapshots, opt_state, steps), trace, self.failures())
+
+    def failures(self) -> dict[int, list[Exception]]:
+        """See `Runtime.failures`."""
+        return {i: list(found) for i, found in enumerate(self._board.failures) if found}
+
+    def _learn(self, i: int) -> tuple[Any, dict[str, float]]:
+        board, step = self._board, self._board.steps[i]
+        if self._before_gradient is not None:
+            self._before_gradient(i, step)
+        sample = asynchrony.sample(self._batches, self._key, i, step)
+        inputs = jax.device_put(sample, board.devices[i])
+        program = board.devices[i], tuple(x.shape for x in jax.tree.leaves(inputs))
+        # One thread compiles; JAX alone would let all of them compile the same.
+        turn = contextlib.nullcontext() if program in self._compiled else self._compiling
+        with turn:
+            gradients, metrics = jax.block_until_ready(self._gradient(board.snapshots[i], *inputs))
+        self._compiled.add(program)
+        return gradients, as_floats(metrics)
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()
 
 
 def run_threads(
@@ -48,11 +188,7 @@ def run_threads(
     topology: Topology,
     *,
     num_updates: int,
-    batches: Any = None,
-    before_gradient: Callable[[int, int], None] | None = None,
-    max_restarts: int = 0,
-    devices: Sequence[Any] | None = None,
-    seed: int = 0,
+    **options: Any,
 ) -> Run:
     """Trains learners in threads until they have made `num_updates` updates together.
 
@@ -60,18 +196,20 @@ def run_threads(
     has restarts left it returns, with the weights and optimizer state of a living neighbor.
 
     Args:
-        gradient: see `asynchrony.replay`; it is jitted here.
+        gradient: see `asynchrony.replay`; it is jitted here, once for each shape of batches.
         optimizer: the optimizer that each learner runs.
         params: pytree [num_learners, ...].
         key: typed random key.
         topology: whose edges are the pairs that average.
         num_updates: updates of all learners together; faster learners make more of them.
-        batches: see `asynchrony.replay`.
-        before_gradient: called as ``before_gradient(learner, step)`` in the learner's thread before
-            each gradient, to slow it down or let it fail in experiments.
-        max_restarts: how often each learner may return.
-        devices: JAX devices of the learners, in turn; the default is ``jax.local_devices()``.
-        seed: of the choice of neighbors; the order of events remains that of the machine.
+        **options: of `Threads`:
+            batches, see `asynchrony.replay`; a function is called in the learner's thread.
+            has_aux, whether `gradient` returns (gradients, metrics), metrics [] floats by name.
+            before_gradient, called as ``before_gradient(learner, step)`` in the learner's thread
+            before each gradient, to slow it down or let it fail in experiments.
+            max_restarts, how often each learner may return, 0 by default.
+            devices, JAX devices of the learners, in turn; by default ``jax.local_devices()``.
+            seed, of the choice of neighbors; the order of events remains that of the machine.
 
     Returns:
         A `Run`.  Its trace replays to the same weights: bit for bit where the compiler rounds a
@@ -86,38 +224,11 @@ def run_threads(
         >>> run = run_threads(gradient, optax.sgd(0.1), start, key, ring(4), num_updates=1000)
         >>> model = learners.average(run.state.params)
     """
-    n = topology.num_learners
-    check_arguments(params, n, num_updates)
-    board = _Board(params, optimizer, topology, num_updates, devices or jax.local_devices())
-    gradient, update = jax.jit(gradient), jax.jit(functools.partial(apply, optimizer))
-
-    def learn(i):
-        step = board.num_steps[i]
-        if before_gradient is not None:
-            before_gradient(i, step)
-        inputs = jax.device_put(asynchrony.sample(batches, key, i, step), board.devices[i])
-        return jax.block_until_ready(gradient(board.snapshots[i], *inputs))
-
-    threads = [
-        threading.Thread(
-            target=_live,
-            args=(board, i, learn, update, max_restarts, np.random.default_rng([seed, i])),
-            name=f"learner {i}",
-            daemon=True,
-        )
-        for i in range(n)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    failures = {i: found for i, found in enumerate(board.failures) if found}
-    if not board.finished:
-        raise RuntimeError(
-            f"all {n} learners died before `num_updates`; see the first failure, or raise "
-            "`max_restarts`."
-        ) from failures[min(failures)][0]
-    return Run(board.state(), board.record.trace(), failures)
+    check_arguments(params, topology.num_learners, num_updates)
+    with Threads(gradient, optimizer, key, topology, num_updates=num_updates, **options) as run:
+        run.start(asynchrony.init_state(params, optimizer))
+        run.advance(num_updates)
+        return run.snapshot()
 
 
 def check_arguments(params: Any, num_learners: int, num_updates: int) -> None:
@@ -133,12 +244,19 @@ def check_arguments(params: Any, num_learners: int, num_updates: int) -> None:
         raise ValueError(f"`num_updates` must be at least 1, got {num_updates}.")
 
 
-def apply(
-    optimizer: optax.GradientTransformation, gradients: Any, opt_state: Any, params: Any
-) -> tuple[Any, Any]:
-    """One learner's update: its new parameters and optimizer state."""
-    updates, opt_state = optimizer.update(gradients, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state
+def without_metrics(gradient: Gradient) -> Callable[..., tuple[Any, dict[str, Any]]]:
+    """A gradient that reports nothing, in the form of one that does."""
+
+    @functools.wraps(gradient)
+    def report(*arguments):
+        return gradient(*arguments), {}
+
+    return report
+
+
+def as_floats(metrics: Any) -> dict[str, float]:
+    """Metrics on the host."""
+    return {name: float(value) for name, value in jax.device_get(metrics).items()}
 
 
 def stack(trees: Sequence[Any]) -> Any:
@@ -147,111 +265,13 @@ def stack(trees: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *x: jnp.stack(x), *host)
 
 
-class _Board:
-    """What the threads share; the entries of learner i change under ``locks[i]`` only."""
+def give_up(failures: dict[int, list[Exception]], num_learners: int) -> Any:
+    """Ends a run that nobody is left to finish.
 
-    def __init__(self, params, optimizer, topology: Topology, num_updates: int, devices):
-        n = topology.num_learners
-        self.neighbors = neighbors(topology)
-        self.devices = [devices[i % len(devices)] for i in range(n)]
-        rows = [jax.tree.map(lambda x, i=i: x[i], params) for i in range(n)]
-        self.params = [jax.device_put(*x) for x in zip(rows, self.devices, strict=True)]
-        self.snapshots = list(self.params)
-        self.opt_states = [optimizer.init(x) for x in self.params]
-        self.num_steps = [0] * n
-        self.alive = [True] * n
-        self.failures: list[list[Exception]] = [[] for _ in range(n)]
-        self.locks = [threading.Lock() for _ in range(n)]
-        self.record = Recorder(n, min(2, n))
-        self._log_lock = threading.Lock()
-        self._updates_left = num_updates
-        self._start = time.perf_counter()
-
-    @property
-    def finished(self) -> bool:
-        return self._updates_left <= 0
-
-    @contextlib.contextmanager
-    def hold(self, *learners: int):
-        """Holds the locks of learners, taken in the order of their numbers."""
-        with contextlib.ExitStack() as stack:
-            for i in sorted({i for i in learners if i != NOBODY}):
-                stack.enter_context(self.locks[i])
-            yield
-
-    def log(self, learner: int, *, applies: bool = False, **event) -> bool:
-        """Logs an event while its learners are held; false, without it, when the run is over."""
-        with self._log_lock:
-            if self.finished:
-                return False
-            now = time.perf_counter() - self._start
-            self.record.add(now, learner, applies=applies, reads=Read.AFTER, **event)
-            self._updates_left -= applies
-            return True
-
-    def choose(self, learner: int, generator: np.random.Generator) -> int:
-        living = [j for j in self.neighbors[learner] if self.alive[j]]
-        return living[generator.integers(len(living))] if living else NOBODY
-
-    def state(self) -> AsyncState:
-        """The state of all learners, stacked."""
-        steps = jnp.asarray(self.num_steps, jnp.int32)
-        return AsyncState(stack(self.params), stack(self.snapshots), stack(self.opt_states), steps)
-
-
-def _live(board: _Board, i: int, learn, update, max_restarts: int, generator) -> None:
-    """The life of a learner: updates until the run is over, deaths and returns."""
-    while not board.finished:
-        try:
-            _step(board, i, learn(i), update, generator)
-        except Exception as failure:  # Whatever it is, the others must go on.
-            board.failures[i].append(failure)
-            board.alive[i] = False
-            if len(board.failures[i]) > max_restarts:
-                return
-            _rejoin(board, i, generator)
-
-
-def _step(board: _Board, i: int, gradients: Any, update, generator) -> None:
-    """Averages with a neighbor and applies a gradient, in one event."""
-    j = board.choose(i, generator)
-    with board.hold(i, j):
-        mine, theirs, event = board.params[i], None, {}
-        if j != NOBODY:
-            theirs = jax.device_put(board.params[j], board.devices[i])
-            mine, theirs = _average(mine, theirs)
-            theirs = jax.device_put(theirs, board.devices[j])
-            event = {"members": (i, j), "matrix": HALVES}
-        mine, opt_state = update(gradients, board.opt_states[i], mine)
-        # Nothing fails from here on: an event is in the log and in the weights, or in neither.
-        if not board.log(i, applies=True, **event):
-            return
-        board.params[i] = board.snapshots[i] = mine
-        board.opt_states[i] = opt_state
-        board.num_steps[i] += 1
-        if j != NOBODY:
-            board.params[j] = theirs
-
-
-def _rejoin(board: _Board, i: int, generator) -> None:
-    """Starts again from the weights and the optimizer state of a living neighbor."""
-    j = board.choose(i, generator)
-    with board.hold(i, j):
-        if board.log(i, pulls=j) and j != NOBODY:
-            board.params[i] = jax.device_put(board.params[j], board.devices[i])
-            board.opt_states[i] = jax.device_put(board.opt_states[j], board.devices[i])
-        board.snapshots[i] = board.params[i]
-        board.alive[i] = True
-
-
-@jax.jit
-def _average(mine: Any, other: Any) -> tuple[Any, Any]:
-    """Both replaced by their mean, in differences and in float32 or better, as in `replay`."""
-
-    def wide(x):
-        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-    halves = jax.tree.map(lambda x, y: 0.5 * (wide(y) - wide(x)), mine, other)
-    mine = jax.tree.map(lambda x, d: (wide(x) + d).astype(x.dtype), mine, halves)
-    other = jax.tree.map(lambda x, d: (wide(x) - d).astype(x.dtype), other, halves)
-    return mine, other
+    Raises:
+        RuntimeError: always; the first failure of the first learner is its cause.
+    """
+    raise RuntimeError(
+        f"all {num_learners} learners died before `num_updates`; see the first failure, or raise "
+        "`max_restarts`."
+    ) from failures[min(failures)][0]

@@ -8,7 +8,8 @@ see `async_runtime`.  Synchronous schemes have the same form, one event for a ro
 learners, so that one replay compares all of them on one clock.
 
 The k-th gradient of learner i sees the key ``fold_in(fold_in(key, i), k)`` and the k-th of its
-batches, whatever the order of events: two schemes train on the same data.
+batches, whatever the order of events: two schemes train on the same data.  An optimizer that takes
+it as a further argument is told the `progress` of the run, see `traces.progress`.
 
 References:
     X. Lian et al., "Asynchronous Decentralized Parallel Stochastic Gradient Descent", 2017,
@@ -25,12 +26,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import push_pull
+from . import push_pull, traces
 from .schemes import Pairwise, Ring, Setting, Synchronous
 from .stragglers import Link, Pace
 from .traces import ALL, NOBODY, Read, Trace
 
 Gradient = Callable[[Any, Any, jax.Array], Any]
+Batches = Any  # pytree [num_learners, num_batches, ...], or (learner, step) -> batch
 Scheme = Pairwise | Ring | Synchronous
 
 
@@ -104,8 +106,9 @@ def replay(
     params: Any,
     key: jax.Array,
     *,
-    batches: Any = None,
+    batches: Batches = None,
     observe: Callable[[Any], Any] | None = None,
+    state: AsyncState | None = None,
 ) -> tuple[AsyncState, Any]:
     """Runs the events of a trace through the update, as one jitted scan.
 
@@ -120,8 +123,11 @@ def replay(
         params: pytree [num_learners, ...]; equal rows, unless disagreement is the subject.
         key: typed random key.
         batches: pytree [num_learners, num_batches, ...], used around and around; None for
-            gradients that need none or draw their own from the key.
+            gradients that need none or draw their own from the key; or a function
+            ``(learner, step) -> batch``, also of several shapes, under which the events run one by
+            one.
         observe: function of the params [num_learners, ...], evaluated after each event.
+        state: where the trace begins, instead of `params` that nobody has updated yet.
 
     Returns:
         The state after the last event, and the observations [num_events, ...] (None without
@@ -135,13 +141,17 @@ def replay(
         >>> state, _ = replay(trace, gradient, optax.sgd(0.1), start, jax.random.key(0))
         >>> model = learners.average(state.params)
     """
-    for path, leaf in jax.tree_util.tree_leaves_with_path((params, batches)):
+    rows = params, None if callable(batches) else batches
+    for path, leaf in jax.tree_util.tree_leaves_with_path(rows):
         if jnp.shape(leaf)[:1] != (trace.num_learners,):
             raise ValueError(
                 f"`params` and `batches` must have a leading axis of {trace.num_learners} learners "
                 f"on every leaf, got shape {jnp.shape(leaf)} at {jax.tree_util.keystr(path)}; "
                 "use learners.replicate for one start of all."
             )
+    state = init_state(params, optimizer) if state is None else state
+    if state.snapshots is None:
+        state = state._replace(snapshots=state.params)
     events = _Events(
         learner=trace.learner,
         pulls=trace.pulls,
@@ -152,20 +162,29 @@ def replay(
         answers=trace.answers,
         settles=trace.settles,
         offers=trace.offers,
+        progress=traces.progress(trace, int(np.sum(state.steps))).astype(np.int32),
     )
     # W - I: what leaves one learner reaches another, and learners that agree stay as they are.
     differences = trace.matrices - np.eye(trace.members.shape[1])
     acts = trace.applies | (trace.reads != Read.NOTHING)
     rounds = bool(np.any(acts & (trace.learner == ALL)))
     kinds = _Kinds(rounds, halves=bool(np.any(trace.offers)))
-    return _scan(events, differences, gradient, optimizer, params, key, batches, observe, kinds)
+    if kinds.halves:
+        state = state._replace(offers=push_pull.widen(state.params))
+
+    def run(events, state, batches):
+        return _scan(events, differences, gradient, optimizer, state, key, batches, observe, kinds)
+
+    if callable(batches):
+        return _run_one_by_one(run, events, state, batches)
+    return run(events, state, batches)
 
 
-def sample(batches: Any, key: jax.Array, learner: Any, step: Any) -> tuple[Any, jax.Array]:
+def sample(batches: Batches, key: jax.Array, learner: Any, step: Any) -> tuple[Any, jax.Array]:
     """The batch and the key of a learner's gradient, which depend on nothing else.
 
     Args:
-        batches: pytree [num_learners, num_batches, ...], or None.
+        batches: pytree [num_learners, num_batches, ...], a function, or None.
         key: the key of the run.
         learner: [] int: whose gradient.
         step: [] int: number of its gradients before.
@@ -173,8 +192,32 @@ def sample(batches: Any, key: jax.Array, learner: Any, step: Any) -> tuple[Any, 
     Returns:
         The batch, without the two leading axes, and a key.
     """
-    batch = jax.tree.map(lambda x: x[learner, step % x.shape[1]], batches)
+    if callable(batches):
+        batch = batches(learner, step)
+    else:
+        batch = jax.tree.map(lambda x: x[learner, step % x.shape[1]], batches)
     return batch, jax.random.fold_in(jax.random.fold_in(key, learner), step)
+
+
+def _run_one_by_one(run, events: "_Events", state: AsyncState, batches) -> tuple[AsyncState, Any]:
+    """Draws each gradient's batch on the host; one compilation for each shape of batches."""
+    steps = np.array(state.steps)  # a copy, counted on the host
+    batch, observed = jax.tree.map(np.asarray, batches(0, 0)), []
+    for number, learner in enumerate(events.learner):
+        everyone = range(len(steps)) if learner == ALL else [learner]
+        if events.applies[number]:
+            drawn = [batches(int(i), int(steps[i])) for i in everyone]
+            steps[everyone] += 1
+            batch = jax.tree.map(lambda *x: np.stack(x), *drawn)
+            batch = jax.tree.map(
+                lambda x: np.broadcast_to(x[:, None], (len(steps), 1, *x.shape[1:])), batch
+            )
+        elif number == 0:
+            batch = jax.tree.map(lambda x: np.stack([x[None]] * len(steps)), batch)
+        event = jax.tree.map(lambda x, number=number: x[number : number + 1], events)
+        state, seen = run(event, state, batch)
+        observed.append(seen)
+    return state, jax.tree.map(lambda *x: jnp.concatenate(x), *observed) if observed else None
 
 
 class _Events(NamedTuple):
@@ -189,6 +232,7 @@ class _Events(NamedTuple):
     answers: Any
     settles: Any
     offers: Any
+    progress: Any
 
 
 class _Kinds(NamedTuple):
@@ -199,26 +243,28 @@ class _Kinds(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("gradient", "optimizer", "observe", "kinds"))
-def _scan(events, differences, gradient, optimizer, params, key, batches, observe, kinds):
-    num_learners = len(jax.tree.leaves(params)[0])
+def _scan(events, differences, gradient, optimizer, state, key, batches, observe, kinds):
+    num_learners = len(state.steps)
+    update = optax.with_extra_args_support(optimizer).update
 
-    def learn(state, learner):
+    def learn(state, learner, progress):
         """One gradient of one learner, on its slice of the state."""
         gradients = gradient(state.snapshots, *sample(batches, key, learner, state.steps))
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updates, opt_state = update(gradients, state.opt_state, state.params, progress=progress)
         params = optax.apply_updates(state.params, updates)
         return state._replace(params=params, opt_state=opt_state, steps=state.steps + 1)
 
     def act_alone(state, found, event):
         """Touches the slices of one learner only: the whole state is large."""
         i = event.learner
-        mine = jax.lax.cond(event.applies, learn, _keep, _slice(state, i), i)
+        mine = jax.lax.cond(event.applies, learn, _keep, _slice(state, i), i, event.progress)
         snapshots = _read(event.reads, mine, _slice(found, i))
         return _set(state, i, mine._replace(snapshots=snapshots))
 
     def act_together(state, found, event):
         everyone = jnp.arange(num_learners)
-        state = jax.lax.cond(event.applies, jax.vmap(learn), _keep, state, everyone)
+        learn_all = jax.vmap(learn, in_axes=(0, 0, None))
+        state = jax.lax.cond(event.applies, learn_all, _keep, state, everyone, event.progress)
         return state._replace(snapshots=_read(event.reads, state, found))
 
     def step(state, event):
@@ -242,10 +288,7 @@ def _scan(events, differences, gradient, optimizer, params, key, batches, observ
             state = _offer(state, event)
         return state, None if observe is None else observe(state.params)
 
-    start = init_state(params, optimizer)
-    if kinds.halves:
-        start = start._replace(offers=push_pull.widen(params))
-    return jax.lax.scan(step, start, events)
+    return jax.lax.scan(step, state, events)
 
 
 def _keep(x: Any, *_: Any) -> Any:

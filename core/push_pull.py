@@ -36,14 +36,15 @@ import collections
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .traces import NOBODY, Read, Recorder, Trace
+from .journal import Journal, Update
+from .traces import NOBODY, Read, Trace
 
 
 def widen(tree: Any) -> Any:
@@ -72,26 +73,33 @@ class Offer(NamedTuple):
     weights: Any  # pytree of one learner's arrays
 
 
+class Receipt(NamedTuple):
+    """What the log answers."""
+
+    finished: bool  # whether the run is over, at least for a writer that counts as dead
+    progress: int  # see `Journal.progress`, of the event's learner
+    total: int  # updates of all learners
+
+
 class Log:
     """The events of all learners in one order: that in which they arrive.
 
     Args:
         num_learners: number of learners n.
         num_updates: updates after which the run is over.
+        steps: [num_learners] updates made before, in a run that continues.
     """
 
-    def __init__(self, num_learners: int, num_updates: int):
-        self._record = Recorder(num_learners, min(2, num_learners))
+    def __init__(self, num_learners: int, num_updates: int, steps: Sequence[int] | None = None):
+        self._journal = Journal(num_learners, num_updates, steps)
         self._lives = [0] * num_learners
         self._open = [(0, 0)] * num_learners  # life and number of each learner's last offer
-        self._steps = [0] * num_learners
-        self._num_updates = num_updates
         self._start = time.monotonic()
 
     def add(
         self, writer: int, life: int, learner: int, offer: tuple[int, int] | None = None, **event
-    ) -> bool:
-        """Appends an event of `learner`, see `traces.Recorder.add`.
+    ) -> Receipt:
+        """Appends an event of `learner`, see `Journal.add`.
 
         Args:
             writer: whose weights the event changed or copied, which its entries keep in order.
@@ -101,26 +109,36 @@ class Log:
             event: other arguments of the event.
 
         Returns:
-            Whether the run is over, at least for a writer that counts as dead.
+            A receipt.
         """
         if life != self._lives[writer]:
-            return True
+            return self._receipt(learner, finished=True)
         answers = event.get("answers", NOBODY)
         if answers == NOBODY or offer == self._open[answers]:
             if offer is not None and event.get("offers"):
                 self._open[learner] = offer
-            self._record.add(time.monotonic() - self._start, learner, **event)
-            self._steps[learner] += event.get("applies", False)
-        return sum(self._steps) >= self._num_updates
+            self._journal.add(time.monotonic() - self._start, learner, **event)
+        return self._receipt(learner, finished=self._journal.finished)
 
     def close(self, learner: int) -> int:
         """Ends the life of a dead learner; returns the number of updates it has made."""
         self._lives[learner] += 1
-        return self._steps[learner]
+        return self._journal.steps[learner]
+
+    def drain(self) -> tuple[int, list[Update]]:
+        """The updates of all learners so far, and what those since the last call reported."""
+        return self._journal.total, self._journal.drain()
+
+    def steps(self) -> list[int]:
+        """[num_learners] updates made so far."""
+        return self._journal.steps
 
     def trace(self) -> Trace:
         """The trace so far, in seconds since the start."""
-        return self._record.trace()
+        return self._journal.trace()
+
+    def _receipt(self, learner: int, finished: bool) -> Receipt:
+        return Receipt(finished, self._journal.progress(learner), self._journal.total)
 
 
 class Member:
@@ -134,14 +152,22 @@ class Member:
         life: how often it has returned.
         params: pytree of its arrays.
         opt_state: state of its optimizer.
-        update: ``update(gradients, opt_state, params) -> (params, opt_state)``.
+        update: ``update(gradients, opt_state, params, progress) -> (params, opt_state)``.
         write: submits its arguments to `Log.add` without waiting and returns a receipt.
+        steps: updates made before.
     """
 
     def __init__(
-        self, learner: int, life: int, params: Any, opt_state: Any, update: Any, write: Any
+        self,
+        learner: int,
+        life: int,
+        params: Any,
+        opt_state: Any,
+        update: Any,
+        write: Any,
+        steps: int = 0,
     ):
-        self.learner, self.life = learner, life
+        self.learner, self.life, self._steps = learner, life, steps
         self.snapshot = self._params = params
         self._opt_state = opt_state
         self._update = update
@@ -155,15 +181,34 @@ class Member:
         """The last event's offer, or that with which a life begins."""
         return Offer(self.learner, self.life, self._num_offers, self.snapshot)
 
-    def advance(self, gradients: Any, half: Any = None, *, offers: bool = False) -> Any:
-        """Settles if there is a half, applies the gradients, reads, and may offer what it read."""
+    def advance(
+        self,
+        gradients: Any,
+        half: Any = None,
+        *,
+        offers: bool = False,
+        progress: int = 0,
+        metrics: Mapping[str, float] | None = None,
+    ) -> Any:
+        """Settles if there is a half, applies the gradients, reads, and may offer what it read.
+
+        Args:
+            gradients: of the learner's snapshot.
+            half: from the answer to its offer.
+            offers: whether to offer the new weights.
+            progress: of the receipt for the event that made the snapshot.
+            metrics: what the gradient reported.
+        """
         with self._lock:
             mine = self._params if half is None else _settle(self._params, half)
-            mine, self._opt_state = self._update(gradients, self._opt_state, mine)
+            seen = np.int32(progress)
+            mine, self._opt_state = self._update(gradients, self._opt_state, mine, seen)
             self._params = self.snapshot = mine
+            self._steps += 1
             self._num_offers += offers
             event = {"applies": True, "reads": Read.AFTER, "settles": half is not None}
-            return self._log(self.learner, (self.life, self._num_offers), offers=offers, **event)
+            event |= {"metrics": metrics, "offers": offers}
+            return self._log(self.learner, (self.life, self._num_offers), **event)
 
     def settle(self, half: Any) -> Any:
         """Settles without a gradient, after the last one."""
@@ -200,10 +245,10 @@ class Member:
             _, _, receipt = self._answers.pop(learner, (None, None, None))
             return receipt
 
-    def state(self) -> tuple[Any, Any, Any]:
-        """Weights, snapshot and optimizer state."""
+    def state(self) -> tuple[Any, Any, Any, int]:
+        """Weights, snapshot, optimizer state and number of updates."""
         with self._lock:
-            return self._params, self.snapshot, self._opt_state
+            return self._params, self.snapshot, self._opt_state, self._steps
 
     def _log(self, learner: int, offer: tuple[int, int] | None = None, **event) -> Any:
         return self._write(self.learner, self.life, learner, offer, **event)

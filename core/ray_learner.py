@@ -4,8 +4,12 @@ While the actor computes a gradient of the weights it read, its offer of these w
 random neighbor, see `push_pull`.  `ray_runtime` starts and watches the actors.
 """
 
+import contextlib
+import fcntl
 import functools
 import importlib
+import os
+import pathlib
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,8 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import async_runtime, asynchrony
-from .asynchrony import Gradient
+from . import async_runtime, asynchrony, thread_learner
 from .push_pull import Deadline, Member, Offer
 
 _SECONDS_BETWEEN_LOOKS = 5.0
@@ -25,32 +28,44 @@ _SECONDS_BETWEEN_LOOKS = 5.0
 class Task(NamedTuple):
     """What all learners do."""
 
-    gradient: Gradient
+    gradient: Callable[..., tuple[Any, dict[str, Any]]]
     optimizer: optax.GradientTransformation
     key_data: np.ndarray
     key_impl: str
+    batches: Callable[[int, int], Any] | None  # None for those that each learner is given
     before_gradient: Callable[[int, int], None] | None
     deadline: tuple[float, float]
     seed: int
 
 
+class Life(NamedTuple):
+    """What a learner begins with, at the start or after a failure."""
+
+    number: int  # how often it has returned
+    params: Any
+    opt_state: Any
+    steps: int  # updates made before
+    progress: int  # see `push_pull.Receipt`
+
+
 class Learner:
     """The actor: `live` runs in one thread, everything else is served by another."""
 
-    def __init__(self, task: Task, i: int, life: int, params, opt_state, batches, step: int, log):
-        self._task, self._i, self._batches, self._step = task, i, batches, step
-        optimizer = task.optimizer
-        update = jax.jit(functools.partial(async_runtime.apply, optimizer))
-        params = jax.device_put(params)
-        opt_state = jax.device_put(optimizer.init(params) if opt_state is None else opt_state)
-        self._member = Member(i, life, params, opt_state, update, log.add.remote)
+    def __init__(self, task: Task, i: int, life: Life, batches: Any, log: Any):
+        self._task, self._i, self._batches = task, i, batches
+        self._step, self._progress = life.steps, life.progress
+        update = jax.jit(functools.partial(thread_learner.apply, task.optimizer))
+        params, opt_state = jax.device_put((life.params, life.opt_state))
+        write = log.add.remote
+        self._member = Member(i, life.number, params, opt_state, update, write, life.steps)
         self._peers: dict[int, Any] = {}
         self._deadline = Deadline(*task.deadline)
-        self._generator = np.random.default_rng([task.seed, i, life])
+        self._generator = np.random.default_rng([task.seed, i, life.number])
         self._key = jax.random.wrap_key_data(jnp.asarray(task.key_data), impl=task.key_impl)
         self._ray = import_ray()
-        # Compiled before anybody waits for the learner.
-        self._gradient = jax.jit(task.gradient).lower(params, *self._sample()).compile()
+        self._gradient = jax.jit(task.gradient)
+        self._shapes: set[Any] = set()
+        self._evaluate(self._sample())  # Compiled before anybody waits for the learner.
 
     def meet(self, peer: int, life: int, handle: Any) -> None:
         """Learns who plays a neighbor in which life; nobody, if the handle is None."""
@@ -65,12 +80,13 @@ class Learner:
         return self._confirmed(receipt, half)
 
     def give(self, learner: int, life: int) -> Any:
-        """Weights and optimizer state for a new life, see `Member.give`."""
+        """Weights, optimizer state and progress for a new life, see `Member.give`."""
         params, opt_state, receipt = self._member.give(learner, life)
-        return self._confirmed(receipt, (params, opt_state))
+        progress = self._ray.get(receipt).progress
+        return (*jax.device_get((params, opt_state)), progress)
 
     def state(self) -> Any:
-        """Weights, snapshot and optimizer state."""
+        """Weights, snapshot, optimizer state and number of updates."""
         return jax.device_get(self._member.state())
 
     def ping(self) -> None:
@@ -81,14 +97,20 @@ class Learner:
         exchange = self._exchange(self._choose())
         finished = False
         while not finished:
-            gradients = self._next_gradients()
+            gradients, metrics = self._next_gradients()
             settled, half = True, None
             if exchange is not None:
                 settled, half = exchange.outcome(self._deadline)
             peer = self._choose() if settled else None
-            receipt = self._member.advance(gradients, half, offers=peer is not None)
+            receipt = self._member.advance(
+                gradients,
+                half,
+                offers=peer is not None,
+                progress=self._progress,
+                metrics=async_runtime.as_floats(metrics),
+            )
             self._step += 1
-            finished = self._ray.get(receipt)
+            finished, self._progress, _ = self._ray.get(receipt)
             if settled:
                 exchange = None if finished else self._exchange(peer)
         if exchange is not None and (half := exchange.last_outcome()) is not None:
@@ -97,13 +119,23 @@ class Learner:
     def _next_gradients(self) -> Any:
         if self._task.before_gradient is not None:
             self._task.before_gradient(self._i, self._step)
-        return jax.block_until_ready(self._gradient(self._member.snapshot, *self._sample()))
+        return self._evaluate(self._sample())
+
+    def _evaluate(self, sample: Any) -> Any:
+        """Gradients and metrics.  A shape that is new is compiled by one learner at a time."""
+        shapes = tuple(x.shape for x in jax.tree.leaves(sample))
+        turn = contextlib.nullcontext() if shapes in self._shapes else _turn()
+        self._shapes.add(shapes)
+        with turn:
+            return jax.block_until_ready(self._gradient(self._member.snapshot, *sample))
 
     def _sample(self) -> tuple[Any, jax.Array]:
-        """See `asynchrony.sample`; the batches are those of this learner."""
-        batch = jax.tree.map(lambda x: x[self._step % len(x)], self._batches)
-        _, key = asynchrony.sample(None, self._key, self._i, self._step)
-        return batch, key
+        """See `asynchrony.sample`; arrays are those of this learner."""
+
+        def row(_: int, step: int) -> Any:
+            return jax.tree.map(lambda x: x[step % len(x)], self._batches)
+
+        return asynchrony.sample(self._task.batches or row, self._key, self._i, self._step)
 
     def _choose(self) -> Any:
         peers = list(self._peers.values())
@@ -164,6 +196,22 @@ class _Exchange:
         return half
 
 
+@contextlib.contextmanager
+def _turn():
+    """Waits for other learners on this host: the first compiles, the others find it in the cache.
+
+    Without such a cache there is nothing to wait for.
+    """
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if not folder:
+        yield
+        return
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    with open(pathlib.Path(folder) / "learners.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # released by closing, also by death
+        yield
+
+
 def import_ray() -> Any:
     """Ray, which is an extra.
 
@@ -173,4 +221,4 @@ def import_ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise ValueError("`run_ray` needs Ray: pip install 'gossamer[ray]'.") from error
+        raise ValueError("learners in Ray actors need Ray: pip install 'gossamer[ray]'.") from error

@@ -16,24 +16,233 @@ References:
 """
 
 import contextlib
+import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import async_runtime
+from . import async_runtime, asynchrony
 from .async_runtime import Run
-from .asynchrony import AsyncState, Gradient
+from .asynchrony import AsyncState, Batches, Gradient
+from .journal import Update
 from .push_pull import Deadline, Log
-from .ray_learner import Learner, Task, import_ray
+from .ray_learner import Learner, Life, Task, import_ray
 from .schemes import neighbors
 from .topology import Topology
 
-_SECONDS_BETWEEN_CHECKS = 5.0
+_SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_BETWEEN_PINGS = 5.0
+
+
+class Actors:
+    """The `async_runtime.Runtime` of Ray actors: who lives, and what to do when somebody dies.
+
+    It joins a cluster, or starts one, when its context is entered.  See `run_ray` for the
+    arguments.
+    """
+
+    def __init__(
+        self,
+        gradient: Gradient,
+        optimizer: optax.GradientTransformation,
+        key: jax.Array,
+        topology: Topology,
+        *,
+        num_updates: int,
+        batches: Batches = None,
+        has_aux: bool = False,
+        before_gradient: Callable[[int, int], None] | None = None,
+        max_restarts: int = 1,
+        deadline_factor: float = 5.0,
+        deadline_floor: float = 1.0,
+        patience: float = 60.0,
+        num_threads: int = 1,
+        environment: Mapping[str, str] | None = None,
+        actor_options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ):
+        n = topology.num_learners
+        Deadline(deadline_factor, deadline_floor)
+        self._ray = import_ray()
+        self._task = Task(
+            gradient if has_aux else async_runtime.without_metrics(gradient),
+            optimizer,
+            np.asarray(jax.random.key_data(key)),
+            str(jax.random.key_impl(key)),
+            batches if callable(batches) else None,
+            before_gradient,
+            (deadline_factor, deadline_floor),
+            seed,
+        )
+        variables = {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_ENABLE_X64": str(jax.config.read("jax_enable_x64")),
+            "NPROC": str(num_threads),
+            **(environment or {}),
+        }
+        self._options = {
+            "num_cpus": 1,
+            "scheduling_strategy": "SPREAD",
+            "runtime_env": {"env_vars": variables},
+            **(actor_options or {}),
+        }
+        self._batches = None if callable(batches) else jax.device_get(batches)
+        self._neighbors, self._num_updates = neighbors(topology), num_updates
+        self._max_restarts, self._patience = max_restarts, patience
+        self._lives = [0] * n
+        self._actors: dict[int, Any] = {}
+        self._living: dict[Any, int] = {}  # the learner by the end of its life
+        self._pings: dict[int, tuple[float, Any]] = {}  # since when, by learner
+        self._failures: list[list[Exception]] = [[] for _ in range(n)]
+        self._finished = False
+        self._log: Any = None
+        self._resources = contextlib.ExitStack()
+
+    def __enter__(self) -> "Actors":
+        self._resources.enter_context(_cluster(self._ray, len(self._lives)))
+        return self
+
+    def __exit__(self, *exception) -> None:
+        """See `Runtime.__exit__`."""
+        with self._resources:
+            for actor in (*self._actors.values(), self._log):
+                if actor is not None:
+                    self._ray.kill(actor)
+
+    def start(self, state: AsyncState) -> None:
+        """See `Runtime.start`."""
+        n = len(self._lives)
+        steps = [int(step) for step in state.steps]
+        self._log = self._ray.remote(num_cpus=0)(Log).remote(n, self._num_updates, steps)
+        rows = jax.device_get((state.params, state.opt_state))
+        for i in range(n):
+            params, opt_state = jax.tree.map(lambda x, i=i: x[i], rows)
+            self._start(i, Life(0, params, opt_state, steps[i], sum(steps)))
+        started = [actor.ping.remote() for actor in self._actors.values()]
+        self._ray.wait(started, num_returns=n)  # Processes start one by one, learners together.
+        for i in range(n):
+            self._begin(i)
+
+    def advance(self, num_updates: int) -> list[Update]:
+        """See `Runtime.advance`."""
+        updates = []
+        target = min(num_updates, self._num_updates)
+        while True:
+            # All learners learn of the end with an update of their own, after the last of the run.
+            last = target == self._num_updates
+            total, fresh = self._ray.get(self._log.drain.remote())
+            updates += fresh
+            if total >= target and not (last and self._living):
+                return updates
+            if not self._living:
+                async_runtime.give_up(self.failures(), len(self._lives))
+            self._look_after_all()
+
+    def snapshot(self) -> Run:
+        """See `Runtime.snapshot`.
+
+        Learners answer one after the other, and halves on their way are in no weights: before the
+        end the trace replays to this state only up to that, and the mean of the weights is kept up
+        to that.  A learner that is dead by now has the state of another one.
+        """
+        n = len(self._lives)
+        states = self._ask({i: actor.state.remote() for i, actor in self._actors.items()})
+        steps = self._ray.get(self._log.steps.remote())
+        for i in set(range(n)) - set(states):
+            if self._living and states:
+                params, _, opt_state, _ = states[min(states)]
+            else:
+                params, opt_state, _ = self._inherit(i)
+            states[i] = params, params, opt_state, steps[i]
+        trace = self._ray.get(self._log.trace.remote())
+        *columns, steps = zip(*(states[i] for i in range(n)), strict=True)
+        params, snapshots, opt_state = map(async_runtime.stack, columns)
+        state = AsyncState(params, snapshots, opt_state, jnp.asarray(steps, jnp.int32))
+        return Run(state, trace, self.failures())
+
+    def failures(self) -> dict[int, list[Exception]]:
+        """See `Runtime.failures`."""
+        return {i: list(found) for i, found in enumerate(self._failures) if found}
+
+    def _start(self, i: int, life: Life) -> None:
+        rows = jax.tree.map(lambda x: x[i], self._batches)
+        actor = self._ray.remote(concurrency_groups={"compute": 1}, **self._options)(Learner)
+        self._actors[i] = actor.remote(self._task, i, life, rows, self._log)
+
+    def _begin(self, i: int) -> None:
+        """Introduces a learner and its neighbors to each other, and lets it live."""
+        actor = self._actors[i]
+        for j, peer in self._actors.items():
+            if j in self._neighbors[i]:
+                actor.meet.remote(j, self._lives[j], peer)
+            if i in self._neighbors[j]:
+                peer.meet.remote(i, self._lives[i], actor)
+        self._living[actor.live.options(concurrency_group="compute").remote()] = i
+
+    def _look_after_all(self) -> None:
+        """Waits a little for learners that end, and starts those again that died."""
+        self._ping()
+        ready, _ = self._ray.wait(list(self._living), timeout=_SECONDS_BETWEEN_LOOKS)
+        for reference in ready:
+            i = self._living.pop(reference)
+            try:
+                self._ray.get(reference)
+                self._finished = True
+            except self._ray.exceptions.RayError as failure:
+                steps = self._bury(i, failure)
+                if not self._finished and len(self._failures[i]) <= self._max_restarts:
+                    params, opt_state, progress = self._inherit(i)
+                    self._start(i, Life(self._lives[i], params, opt_state, steps, progress))
+                    self._begin(i)
+
+    def _ping(self) -> None:
+        """Kills learners that do not answer any more; `_look_after_all` finds them dead."""
+        now = time.monotonic()
+        for i, actor in self._actors.items():
+            since, reference = self._pings.get(i, (-math.inf, None))
+            if reference is None or self._ray.wait([reference], timeout=0)[0]:
+                if now - since > _SECONDS_BETWEEN_PINGS:
+                    self._pings[i] = now, actor.ping.remote()
+            elif now - since > self._patience:
+                self._ray.kill(actor)
+
+    def _bury(self, i: int, failure: Exception) -> int:
+        """Makes sure that a learner is dead and that all others know; returns its updates."""
+        self._failures[i].append(failure)
+        self._ray.kill(self._actors.pop(i))
+        self._pings.pop(i, None)
+        self._lives[i] += 1
+        life = self._lives[i]
+        self._ask({j: actor.meet.remote(i, life, None) for j, actor in self._actors.items()})
+        return self._ray.get(self._log.close.remote(i))
+
+    def _inherit(self, i: int) -> tuple[Any, Any, int]:
+        """State and progress of a living learner, of a neighbor if one lives."""
+        for j in sorted(self._actors, key=lambda j: (j not in self._neighbors[i], j)):
+            given = self._ask({j: self._actors[j].give.remote(i, self._lives[i])})
+            if given:
+                return given[j]
+        return async_runtime.give_up(self.failures(), len(self._lives))
+
+    def _ask(self, references: dict[int, Any]) -> dict[int, Any]:
+        """Answers by learner, without those that died; kills those that exceed the patience."""
+        answers, end = {}, time.monotonic() + self._patience
+        for i, reference in references.items():
+            try:
+                left = max(end - time.monotonic(), 0.0)
+                answers[i] = self._ray.get(reference, timeout=left)
+            except self._ray.exceptions.GetTimeoutError:
+                self._ray.kill(self._actors[i])  # `_look_after_all` finds it dead.
+            except self._ray.exceptions.RayActorError:
+                pass
+        return answers
 
 
 def run_ray(
@@ -44,16 +253,7 @@ def run_ray(
     topology: Topology,
     *,
     num_updates: int,
-    batches: Any = None,
-    before_gradient: Callable[[int, int], None] | None = None,
-    max_restarts: int = 1,
-    deadline_factor: float = 5.0,
-    deadline_floor: float = 1.0,
-    patience: float = 60.0,
-    num_threads: int = 1,
-    environment: Mapping[str, str] | None = None,
-    actor_options: Mapping[str, Any] | None = None,
-    seed: int = 0,
+    **options: Any,
 ) -> Run:
     """Trains learners in Ray actors until they have made `num_updates` updates together.
 
@@ -68,19 +268,20 @@ def run_ray(
         key: typed random key.
         topology: whose edges are the pairs that average.
         num_updates: updates of all learners together; each learner may make one more at the end.
-        batches: see `asynchrony.replay`; each actor receives its own.
-        before_gradient: see `async_runtime.run_threads`; called in the learner's process.
-        max_restarts: how often each learner may return after its process died or its gradient
-            raised.
-        deadline_factor: see `push_pull.Deadline`.
-        deadline_floor: see `push_pull.Deadline`; in seconds.
-        patience: seconds after which a learner is killed that answers nothing at all, also when
-            it returns.
-        num_threads: threads that XLA may use in each actor, on the CPU.
-        environment: variables of the actors' processes; "JAX_PLATFORMS" is "cpu" unless given.
-        actor_options: of ``ray.remote``, for instance ``{"num_gpus": 1}``; spread over the nodes
-            with one CPU each unless given.
-        seed: of the choice of neighbors.
+        **options: of `Actors`:
+            batches, see `asynchrony.replay`; each actor receives its own, or calls the function.
+            has_aux and before_gradient, see `async_runtime.run_threads`.
+            max_restarts, how often each learner may return after its process died or its gradient
+            raised; 1 by default.
+            deadline_factor and deadline_floor, see `push_pull.Deadline`; 5, and 1 second.
+            patience, seconds after which a learner is killed that answers nothing at all, also when
+            it returns and compiles; 60 by default.
+            num_threads, that XLA may use in each actor, on the CPU; 1 by default.
+            environment, variables of the actors' processes; "JAX_PLATFORMS" is "cpu" unless given.
+            Under a "JAX_COMPILATION_CACHE_DIR" one learner of a host compiles for all.
+            actor_options, of ``ray.remote``, for instance ``{"num_gpus": 1}``; spread over the
+            nodes with one CPU each unless given.
+            seed, of the choice of neighbors.
 
     Returns:
         A `Run`, whose trace replays to the same weights up to rounding.  A learner that stays dead
@@ -94,152 +295,11 @@ def run_ray(
         >>> run = run_ray(gradient, optax.sgd(0.1), start, key, ring(4), num_updates=1000)
         >>> model = learners.average(run.state.params)
     """
-    n = topology.num_learners
-    async_runtime.check_arguments(params, n, num_updates)
-    Deadline(deadline_factor, deadline_floor)
-    ray = import_ray()
-    variables = {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_ENABLE_X64": str(jax.config.read("jax_enable_x64")),
-        "NPROC": str(num_threads),
-        **(environment or {}),
-    }
-    options = {
-        "num_cpus": 1,
-        "scheduling_strategy": "SPREAD",
-        "runtime_env": {"env_vars": variables},
-        **(actor_options or {}),
-    }
-    task = Task(
-        gradient,
-        optimizer,
-        np.asarray(jax.random.key_data(key)),
-        str(jax.random.key_impl(key)),
-        before_gradient,
-        (deadline_factor, deadline_floor),
-        seed,
-    )
-    with _cluster(ray, n):
-        rows = jax.device_get((params, batches))
-        team = _Team(ray, task, rows, topology, num_updates, options, patience)
-        try:
-            team.train(max_restarts)
-            return team.result()
-        finally:
-            team.dismiss()
-
-
-class _Team:
-    """The driver's side: who lives, and what to do when somebody dies."""
-
-    def __init__(self, ray, task, rows, topology: Topology, num_updates: int, options, patience):
-        n = topology.num_learners
-        self._ray, self._task, self._rows, self._patience = ray, task, rows, patience
-        self._neighbors = neighbors(topology)
-        self._log = ray.remote(num_cpus=0)(Log).remote(n, num_updates)
-        self._actor = ray.remote(concurrency_groups={"compute": 1}, **options)(Learner)
-        self._lives = [0] * n
-        self._actors: dict[int, Any] = {}
-        self._failures: list[list[Exception]] = [[] for _ in range(n)]
-
-    def train(self, max_restarts: int) -> None:
-        """Returns when every learner has ended."""
-        n = len(self._lives)
-        for i in range(n):
-            self._start(i, self._row(i, 0), None, 0)
-        started = [actor.ping.remote() for actor in self._actors.values()]
-        self._ray.wait(started, num_returns=n)  # Processes start one by one, learners together.
-        living = {self._begin(i): i for i in range(n)}
-        finished = False
-        while living:
-            ready, _ = self._ray.wait(list(living), timeout=_SECONDS_BETWEEN_CHECKS)
-            if not ready:
-                self._ask({i: actor.ping.remote() for i, actor in self._actors.items()})
-            for reference in ready:
-                i = living.pop(reference)
-                try:
-                    self._ray.get(reference)
-                    finished = True
-                except self._ray.exceptions.RayError as failure:
-                    step = self._bury(i, failure)
-                    if not finished and len(self._failures[i]) <= max_restarts:
-                        self._start(i, *self._inherit(i), step)
-                        living[self._begin(i)] = i
-        if not finished:
-            self._give_up()
-
-    def result(self) -> Run:
-        """State and trace after the end."""
-        n = len(self._lives)
-        states = self._ask({i: actor.state.remote() for i, actor in self._actors.items()})
-        for i in set(range(n)) - set(states):
-            params, opt_state = self._inherit(i)
-            states[i] = params, params, opt_state
-        trace = self._ray.get(self._log.trace.remote())
-        columns = zip(*(states[i] for i in range(n)), strict=True)
-        params, snapshots, opt_state = map(async_runtime.stack, columns)
-        steps = np.bincount(trace.learner[trace.applies], minlength=n).astype(np.int32)
-        state = AsyncState(params, snapshots, opt_state, jax.numpy.asarray(steps))
-        return Run(state, trace, {i: found for i, found in enumerate(self._failures) if found})
-
-    def dismiss(self) -> None:
-        for actor in (*self._actors.values(), self._log):
-            self._ray.kill(actor)
-
-    def _row(self, i: int, which: int) -> Any:
-        return jax.tree.map(lambda x: x[i], self._rows[which])
-
-    def _start(self, i: int, params: Any, opt_state: Any, step: int) -> None:
-        self._actors[i] = self._actor.remote(
-            self._task, i, self._lives[i], params, opt_state, self._row(i, 1), step, self._log
-        )
-
-    def _begin(self, i: int) -> Any:
-        """Introduces a learner and its neighbors to each other, and lets it live."""
-        actor = self._actors[i]
-        for j, peer in self._actors.items():
-            if j in self._neighbors[i]:
-                actor.meet.remote(j, self._lives[j], peer)
-            if i in self._neighbors[j]:
-                peer.meet.remote(i, self._lives[i], actor)
-        return actor.live.options(concurrency_group="compute").remote()
-
-    def _bury(self, i: int, failure: Exception) -> int:
-        """Makes sure that a learner is dead and that all others know; returns its updates."""
-        self._failures[i].append(failure)
-        self._ray.kill(self._actors.pop(i))
-        self._lives[i] += 1
-        life = self._lives[i]
-        self._ask({j: actor.meet.remote(i, life, None) for j, actor in self._actors.items()})
-        return self._ray.get(self._log.close.remote(i))
-
-    def _inherit(self, i: int) -> tuple[Any, Any]:
-        """Weights and optimizer state of a living learner, of a neighbor if one lives."""
-        for j in sorted(self._actors, key=lambda j: (j not in self._neighbors[i], j)):
-            given = self._ask({j: self._actors[j].give.remote(i, self._lives[i])})
-            if given:
-                return given[j]
-        return self._give_up()
-
-    def _ask(self, references: dict[int, Any]) -> dict[int, Any]:
-        """Answers by learner, without those that died; kills those that exceed the patience."""
-        answers, end = {}, time.monotonic() + self._patience
-        for i, reference in references.items():
-            try:
-                left = max(end - time.monotonic(), 0.0)
-                answers[i] = self._ray.get(reference, timeout=left)
-            except self._ray.exceptions.GetTimeoutError:
-                self._ray.kill(self._actors[i])  # `train` finds it dead.
-            except self._ray.exceptions.RayActorError:
-                pass
-        return answers
-
-    def _give_up(self) -> Any:
-        first = next(found[0] for found in self._failures if found)
-        raise RuntimeError(
-            f"all {len(self._lives)} learners died before `num_updates`; see the first failure, or "
-            "raise `max_restarts`."
-        ) from first
+    async_runtime.check_arguments(params, topology.num_learners, num_updates)
+    with Actors(gradient, optimizer, key, topology, num_updates=num_updates, **options) as run:
+        run.start(asynchrony.init_state(params, optimizer))
+        run.advance(num_updates)
+        return run.snapshot()
 
 
 @contextlib.contextmanager
@@ -248,10 +308,13 @@ def _cluster(ray: Any, num_learners: int):
     if ray.is_initialized():
         yield
         return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto")
-    else:
-        ray.init(num_cpus=num_learners, include_dashboard=False)
+    with warnings.catch_warnings():
+        # JAX fears forks; Ray's are followed by another program at once.
+        warnings.filterwarnings("ignore", message=r"os\.fork")
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(address="auto")
+        else:
+            ray.init(num_cpus=num_learners, include_dashboard=False, log_to_driver=False)
     try:
         yield
     finally:

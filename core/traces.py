@@ -178,6 +178,32 @@ def staleness(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([empty, *learners]), np.concatenate([empty, *delays])
 
 
+def progress(trace: Trace, start: int = 0) -> np.ndarray:
+    """How far the run had come when the gradient that an event applies was begun.
+
+    Args:
+        trace: any trace.
+        start: gradients applied before the trace begins.
+
+    Returns:
+        [num_events] int64: gradients of all learners applied up to the last read of the event's
+        learner, that event included; a round counts as those of n learners.
+    """
+    total = start
+    seen = np.full(trace.num_learners, start, np.int64)
+    found = np.zeros(len(trace.time), np.int64)
+    for event, (learner, applies, reads) in enumerate(
+        zip(trace.learner, trace.applies, trace.reads, strict=True)
+    ):
+        who = slice(None) if learner == ALL else slice(learner, learner + 1)
+        found[event] = seen[who].max()
+        before = total
+        total += applies * len(seen[who])
+        if reads != Read.NOTHING:
+            seen[who] = total if reads == Read.AFTER else before
+    return found
+
+
 def summarize(trace: Trace) -> Summary:
     """Throughput, and staleness by learner.
 

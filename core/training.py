@@ -17,9 +17,9 @@ in the same bits as one left alone.
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,9 @@ from . import checkpoint, gossip, interruption, learners, metrics, mixing, progr
 from .diagnostics import Diagnostics, measure_if
 
 Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+
+
+State = TypeVar("State")  # `TrainState`, or whatever a step carries
 
 
 class TrainState(NamedTuple):
@@ -195,23 +198,25 @@ def staged(
 
 
 def fit(
-    step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]],
-    state: TrainState,
+    step: Callable[[State, Any], tuple[State, dict[str, Any]]],
+    state: State,
     batches: Iterator[Any],
     *,
     run_folder: str | Path,
     num_steps: int,
     checkpoint_every: int,
     log_every: int,
-    validate: Callable[[TrainState], dict[str, float]] | None = None,
+    validate: Callable[[State], dict[str, float]] | None = None,
     validate_every: int | None = None,
     best_metric: str | None = None,
     best_mode: Literal["min", "max"] = "min",
     schedule: Callable[[int], Any] | None = None,
+    read: Callable[[Any], Any] = lambda state: state,
+    totals: Callable[[], Mapping[str, float]] = dict,
     max_skipped: int = 10,
     keep: int = 2,
     show_progress: bool = True,
-) -> TrainState:
+) -> State:
     """Trains, or continues where the run in the folder stopped.
 
     On SIGTERM or Ctrl-C a checkpoint is written after the current step and the process exits; the
@@ -235,6 +240,9 @@ def fit(
         best_mode: whether the smallest ("min") or largest ("max") is best; the first of equals.
         schedule: learning rate by step, for display and log only; skipped steps do not advance
             the schedule of an optimizer, so that it then lags behind this one.
+        read: gives the state to validate, store and return, where a step's result only stands for
+            it, see `async_training.Steps`.
+        totals: gives more metrics of a log line, which are no means over its steps.
         max_skipped: number of steps skipped in a row at which training stops, >= 1.
         keep: number of newest checkpoints to keep.
         show_progress: whether to show progress on standard error.
@@ -288,10 +296,12 @@ def fit(
                 line = window.means()
                 if schedule is not None:
                     line["learning_rate"] = float(schedule(number - 1))
+                line |= totals()
                 log.write(number, line)
                 display.report(number, line)
                 window.clear()
             if validates and validate is not None:
+                state = read(state)
                 measured = {name: float(value) for name, value in validate(state).items()}
                 log.write(number, {f"validation/{name}": x for name, x in measured.items()})
                 display.report_validation(number, measured)
@@ -301,6 +311,7 @@ def fit(
             stops = stop.received is not None  # Read once: a signal may come at any moment.
             if last or stops or number % checkpoint_every == 0:
                 _watch(memory, window.drain(), max_skipped, schedule, folder)
+                state = read(state)
                 store()
             if stops:
                 break
@@ -326,7 +337,7 @@ class _Memory:
     data: Any = None  # Position of the data iterator.
 
 
-def _resume(folder: Path, state: TrainState, batches: Any) -> tuple[TrainState, _Memory]:
+def _resume(folder: Path, state: State, batches: Any) -> tuple[State, _Memory]:
     found = checkpoint.restore(folder / "checkpoints", state)
     if found is None:
         # The first step may donate its argument; the caller's arrays must survive that.

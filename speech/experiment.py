@@ -5,6 +5,7 @@ A run folder holds everything a run was and gave:
     config.json versions.json seed     what was asked for, under which versions
     metrics.jsonl, TensorBoard events  training and validation, step by step
     checkpoints/ best/                 the newest states, and the best one in validation
+    traces/                            who did what when, if learners do not wait for each other
     recognizer.safetensors             the best averaged model, packed
     result.json report.html            word error rate on the test recordings, and its page
 """
@@ -13,7 +14,6 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from rich.console import Console
 
 from ..core import checkpoint, learners, metrics, run_folder, training
 from ..core.quantization import is_quantized
-from . import corpus, evaluation, loader, recipe, recognizer, report, splicing, summary
+from . import engines, evaluation, recipe, recognizer, report, summary, training_data
 from .calibration import calibrate, first_clips
 from .corpus import Corpus
 from .policies import deploy_variables, named_policy
@@ -33,29 +33,6 @@ from .recognizer import Recognizer
 from .transducer import Transducer
 
 PACKED = "recognizer.safetensors"
-SPLICE_REPEATS = 4  # passes over the recordings before the same spliced sentences come again
-
-
-def load_corpus(config: SpeechConfig) -> Corpus:
-    """Opens the corpus that a configuration names.
-
-    Args:
-        config: the run; `data.corpus` is ``prompts`` or the path of a manifest.
-
-    Returns:
-        The corpus.
-
-    Raises:
-        ValueError: if the manifest cannot be read.
-    """
-    if config.data.corpus == "prompts":
-        return corpus.telephone_prompts()
-    return corpus.manifest(
-        config.data.corpus,
-        sample_rate=config.data.sample_rate,
-        language=config.data.language,
-        on_error=config.data.on_error,
-    )
 
 
 def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> evaluation.Evaluation:
@@ -73,44 +50,40 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
         ValueError: if the folder belongs to another run or the data are bad.
         FloatingPointError: if training diverged.
     """
-    data = load_corpus(config)
+    config.learners.check()
+    data = training_data.load_corpus(config)
     model = build_model(config, data)
     params = initial_parameters(model, config.seed)
     folder = Path(folder)
     if not checkpoint.steps(folder / "checkpoints"):  # else the run goes on from its own
         params = starting_parameters(config, model, params, data)
     folder = run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
-    optimizer = recipe.optimizer(config.optimizer, config.learners)
-    state = _initial_state(config, params)
-    step = learners.spread(
-        recipe.training_step(config, model, optimizer),
-        config.learners.number,
-        engine=config.learners.engine,
-        donate_argnums=0,
-    )
 
-    def recognizer_of(state: training.TrainState) -> Recognizer:
+    def recognizer_of(state: Any) -> Recognizer:
         average = learners.average(state.params)
         return Recognizer(config, data.vocabulary, deploy_variables(model.policy, average))
 
-    def validate(state: training.TrainState) -> dict[str, float]:
+    def validate(state: Any) -> dict[str, float]:
         errors = evaluation.evaluate(recognizer_of(state), data.dev, timed=False).errors
         return {"wer": errors.rate, "cer": errors.character_error_rate}
 
     start = time.perf_counter()
-    final = training.fit(
-        step,
-        state,
-        training_batches(config, data),
-        run_folder=folder,
-        num_steps=config.optimizer.steps,
-        checkpoint_every=config.checkpoint_every,
-        log_every=config.log_every,
-        validate=validate,
-        validate_every=config.validate_every,
-        best_metric="cer",
-        schedule=recipe.schedule(config.optimizer),
-    )
+    with engines.open_engine(config, model, params, data, folder) as engine:
+        final = training.fit(
+            engine.step,
+            engine.state,
+            engine.batches,
+            run_folder=folder,
+            num_steps=config.optimizer.steps,
+            checkpoint_every=config.checkpoint_every,
+            log_every=config.log_every,
+            validate=validate,
+            validate_every=config.validate_every,
+            best_metric="cer",
+            schedule=recipe.schedule(config.optimizer),
+            read=engine.read,
+            totals=engine.totals,
+        )
     seconds = time.perf_counter() - start
     found = checkpoint.restore(folder / "best", final)
     best = recognizer_of(final if found is None else found[1])
@@ -182,8 +155,8 @@ def best_parameters(folder: str | Path) -> dict[str, Any]:
         ValueError: if the folder holds no run, or one that was not validated yet.
     """
     config = cattrs.structure(run_folder.read_config(folder), SpeechConfig)
-    model = build_model(config, load_corpus(config))
-    template = _initial_state(config, initial_parameters(model, config.seed))
+    model = build_model(config, training_data.load_corpus(config))
+    template = engines.initial_state(config, initial_parameters(model, config.seed))
     found = checkpoint.restore(Path(folder) / "best", template)
     if found is None:
         raise ValueError(f"{folder}: no best state there; the run writes it when it validates.")
@@ -193,15 +166,6 @@ def best_parameters(folder: str | Path) -> dict[str, Any]:
 def build_model(config: SpeechConfig, data: Corpus) -> Transducer:
     """The transducer of a run, for the vocabulary of its corpus."""
     return Transducer(config.model, len(data.vocabulary), named_policy(config.quantize))
-
-
-def _initial_state(config: SpeechConfig, params: Any) -> training.TrainState:
-    return training.init_state(
-        params,
-        recipe.optimizer(config.optimizer, config.learners),
-        jax.random.key(config.seed + 1),
-        num_learners=config.learners.number,
-    )
 
 
 def _describe_learners(number: int) -> str:
@@ -214,6 +178,8 @@ def _describe_exchange(config: recipe.LearnersConfig) -> str | None:
     """Who exchanges what; None for a single learner."""
     if config.number == 1:
         return None
+    if config.asynchronous:
+        return f"{config.topology}, pairs without a barrier, {config.engine}"
     everyone = {"ssgd": "mean of gradients", "delay_by_one": "mean of weights, delayed by one"}
     return everyone.get(config.algorithm, f"{config.topology}, {config.order.upper()}")
 
@@ -257,7 +223,7 @@ def starting_parameters(
         params = _trained_parameters(config.start_from, params, data)
     if model.policy is None:
         return {"params": params}
-    batches = training_batches(config, data)
+    batches = training_data.training_batches(config, data)
     clips = calibrate(model, params, batches, sample_rate=config.data.sample_rate)
     return {"params": params, "clips": clips}
 
@@ -299,30 +265,6 @@ def find_recognizer(name: str) -> Recognizer:
         return recognizer.pretrained(name)
     except ValueError as error:
         raise ValueError(f"{name}: neither a run folder nor a file nor a name; {error}") from error
-
-
-def training_batches(config: SpeechConfig, data: Corpus) -> Iterator[Any]:
-    """The batches of a run, without end, with a resumable position."""
-    utterances = data.train
-    if config.data.spliced > 0 and data.train_words:
-        utterances = splicing.splice(
-            data.train,
-            data.train_words,
-            number=int(config.data.spliced * SPLICE_REPEATS * len(data.train)),
-            repeats=SPLICE_REPEATS,
-            seed=config.seed,
-        )
-    return loader.batches(
-        utterances,
-        data.vocabulary,
-        sample_rate=config.data.sample_rate,
-        buckets=config.data.buckets,
-        on_error=config.data.on_error,
-        num_learners=config.learners.number,
-        seed=config.seed,
-        speed=config.data.speed,
-        join_probability=config.data.join_probability,
-    )
 
 
 def read_run(folder: str | Path) -> Recognizer:

@@ -154,7 +154,9 @@ def draw_consensus(log: Sequence[Mapping[str, Any]]) -> str:
         figure, panels = _create_panels([2.0] * has_distance + [1.0] * has_rate)
         if has_distance:
             panels[0].set_title("Consensus distance")
-            panels[0].plot(*distance, color=_FIRST, linewidth=1.4)
+            # Without a barrier it is only known at checkpoints: a line of one point shows nothing.
+            marker = "o" if len(distance[0]) < 20 else ""
+            panels[0].plot(*distance, color=_FIRST, linewidth=1.4, marker=marker, markersize=3.5)
             _use_log_scale(panels[0])
         if has_rate:
             panels[-1].set_title("Learning rate")

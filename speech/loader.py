@@ -18,7 +18,7 @@ and, with ``num_learners``, a leading axis that gives every learner its own shar
 
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import grain
@@ -82,6 +82,77 @@ def batches(
         >>> stream = batches(corpus.train, corpus.vocabulary, sample_rate=8000)  # doctest: +SKIP
         >>> batch = next(stream)  # doctest: +SKIP
     """
+    plan, load = _prepare(
+        utterances,
+        vocabulary,
+        sample_rate=sample_rate,
+        buckets=buckets,
+        num_learners=num_learners,
+        seed=seed,
+        shuffle=shuffle,
+        num_epochs=num_epochs,
+        speed=speed,
+        join_probability=join_probability,
+        labels_per_second=labels_per_second,
+        on_error=on_error,
+    )
+    load = functools.partial(load, num_learners=num_learners)
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * num_threads)
+    return iter(grain.MapDataset.source(plan).map(load).to_iter_dataset(options))
+
+
+def shards(
+    utterances: Utterances, vocabulary: Vocabulary, *, num_learners: int, **options
+) -> Callable[[int, int], Batch]:
+    """The same batches by random access, one learner's rows at a time.
+
+    Args:
+        utterances: a split of a corpus.
+        vocabulary: numbers the characters.
+        num_learners: must divide every number of rows.
+        **options: of `batches`, except `num_threads`.
+
+    Returns:
+        ``shard(learner, step) -> batch``, row `learner` of batch number `step` of
+        ``batches(..., num_learners=num_learners)``.  It reads nothing else, and in the calling
+        thread.
+
+    Raises:
+        ValueError: see `batches`.
+
+    Example:
+        >>> shard = shards(
+        ...     corpus.train, corpus.vocabulary, num_learners=4, sample_rate=8000
+        ... )  # doctest: +SKIP
+        >>> batch = shard(3, 0)  # doctest: +SKIP
+    """
+    plan, load = _prepare(utterances, vocabulary, num_learners=num_learners, **options)
+
+    def shard(learner: int, step: int) -> Batch:
+        planned = plan[step]
+        rows = len(planned.items) // num_learners
+        items = planned.items[learner * rows : (learner + 1) * rows]
+        return load(planned._replace(items=items), num_learners=None)
+
+    return shard
+
+
+def _prepare(
+    utterances: Utterances,
+    vocabulary: Vocabulary,
+    *,
+    sample_rate: int,
+    buckets: Sequence[tuple[float, int]] = DEFAULT_BUCKETS,
+    num_learners: int | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    num_epochs: int | None = None,
+    speed: tuple[float, float] = (1.0, 1.0),
+    join_probability: float = 0.0,
+    labels_per_second: float = LABELS_PER_SECOND,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> tuple[batch_plan.BatchPlan, Callable[..., Batch]]:
+    """The plan of all batches, and ``load(planned, num_learners=...)``; see `batches`."""
     shapes = batch_plan.make_buckets(buckets, labels_per_second=labels_per_second)
     if num_learners is not None and any(
         num_learners < 1 or shape.rows % num_learners for shape in shapes
@@ -119,10 +190,8 @@ def batches(
         vocabulary=vocabulary,
         sample_rate=sample_rate,
         buckets=shapes,
-        num_learners=num_learners,
     )
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * num_threads)
-    return iter(grain.MapDataset.source(plan).map(load).to_iter_dataset(options))
+    return plan, load
 
 
 def evaluation_batches(
@@ -216,12 +285,12 @@ def _load_planned(
     buckets: Sequence[Bucket],
     num_learners: int | None,
 ) -> Batch:
-    """Reads, augments and pads the rows of a batch."""
-    bucket = buckets[planned.bucket]
+    """Reads, augments and pads the rows of a batch, or of a part of one."""
+    bucket, num_rows = buckets[planned.bucket], len(planned.items)
     samples = round(bucket.seconds * sample_rate)
-    waveform = np.zeros((bucket.rows, samples), np.float32)
+    waveform = np.zeros((num_rows, samples), np.float32)
     waveform_paddings = np.ones_like(waveform)
-    labels = np.full((bucket.rows, bucket.labels), BLANK_ID, np.int32)
+    labels = np.full((num_rows, bucket.labels), BLANK_ID, np.int32)
     label_paddings = np.ones(labels.shape, np.float32)
     for row, item in enumerate(planned.items):
         sound, text = _load_item(item, utterances, usable, vocabulary, sample_rate)

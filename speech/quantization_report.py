@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..core import audit, compression, metrics, run_folder
-from . import evaluation, experiment, loader, quantization_figures
+from . import evaluation, experiment, loader, quantization_figures, training_data
 from .calibration import WEIGHTS, calibrate
 from .policies import PolicyName, deploy_variables
 from .quantization_study import Study, study
@@ -42,7 +42,7 @@ def write_report(
         ValueError: if there is no such recognizer, or no policy.
     """
     config, variables = load(name, quantize)
-    data = experiment.load_corpus(config)
+    data = training_data.load_corpus(config)
     model = experiment.build_model(config, data)
     assert model.policy is not None  # as `load` promises
     batches = loader.evaluation_batches(
@@ -118,12 +118,12 @@ def load(name: str, quantize: PolicyName | None) -> tuple[SpeechConfig, dict[str
             "leave --quantize out, or name the float model."
         )
     config = dataclasses.replace(source.config, quantize=quantize)
-    data = experiment.load_corpus(config)
+    data = training_data.load_corpus(config)
     params = source.params["params"]
     clips = calibrate(
         experiment.build_model(config, data),
         params,
-        experiment.training_batches(config, data),
+        training_data.training_batches(config, data),
         sample_rate=config.data.sample_rate,
     )
     return config, {"params": params, "clips": clips}

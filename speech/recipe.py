@@ -18,8 +18,17 @@ import jax.numpy as jnp
 import optax
 import tyro
 
-from ..core import gossip, landscape, quantization, topology, training, weight_noise
+from ..core import (
+    async_training,
+    gossip,
+    landscape,
+    quantization,
+    topology,
+    training,
+    weight_noise,
+)
 from ..core.paths import named_leaves
+from ..core.ray_learner import import_ray
 from ..core.topology import Topology
 from . import features
 from .augmentation import spec_augment
@@ -87,7 +96,7 @@ class OptimizerConfig:
     """AdamW under a one-cycle schedule, gradients clipped by their global norm."""
 
     steps: int = 2600
-    """Training steps."""
+    """Training steps, of one update of each learner."""
     peak_learning_rate: float = 5e-3
     """Highest learning rate, reached after `warmup` of the steps."""
     warmup: float = 0.15
@@ -106,7 +115,7 @@ class OptimizerConfig:
 class LearnersConfig:
     """How many learners train and how they mix."""
 
-    number: int = 4
+    number: Annotated[int, tyro.conf.arg(aliases=["--learners"])] = 4
     """Data-parallel learners; each sees its own part of every batch."""
     algorithm: Literal["dpsgd", "ssgd", "delay_by_one"] = "dpsgd"
     """Average weights over the topology, or gradients, or all weights while the gradient is
@@ -120,8 +129,42 @@ class LearnersConfig:
     diagnose_every: int = 0
     """Steps between measurements of the effective learning rate, which cost two gradients; 0 for
     none. Log as often."""
-    engine: Literal["vmap", "shard_map", "pmap"] = "vmap"
-    """Simulate the learners on one device, or run each on its own."""
+    engine: Annotated[
+        Literal["vmap", "shard_map", "pmap", "threads", "ray"], tyro.conf.arg(aliases=["--engine"])
+    ] = "vmap"
+    """Simulate the learners on one device (`vmap`), run each on its own (`shard_map`, `pmap`), or
+    let nobody wait: AD-PSGD in threads, or in Ray actors on this machine or, with RAY_ADDRESS set,
+    on a cluster. A step is then `number` updates, whoever makes them."""
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether learners do not wait for each other."""
+        return self.engine in ("threads", "ray")
+
+    def check(self) -> None:
+        """Refuses options that make no sense together.
+
+        Raises:
+            ValueError: if there are such, or the engine is not installed.
+        """
+        if not self.asynchronous:
+            return
+        needed = {"algorithm": "dpsgd", "order": "awc", "diagnose_every": 0}
+        for name, value in needed.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"`learners.{name}` must be {value!r} with the engine {self.engine}, whose "
+                    f"learners average in pairs while others compute, got {getattr(self, name)!r}; "
+                    "leave it out, or choose the engine vmap."
+                )
+        if self.build().period > 1:
+            raise ValueError(
+                f"`learners.topology` must be the same in all rounds with the engine {self.engine},"
+                f" which has none, got {self.topology!r}; choose ring, complete, star, hypercube "
+                "or exponential."
+            )
+        if self.engine == "ray":
+            import_ray()
 
     def build(self) -> Topology:
         """The topology itself."""
@@ -165,22 +208,36 @@ def schedule(config: OptimizerConfig, rate: float = 1.0) -> optax.Schedule:
 def optimizer(
     config: OptimizerConfig, learners: LearnersConfig, axis_name: str | None = "learner"
 ) -> optax.GradientTransformationExtraArgs:
-    """Clipping, AdamW and what the learners exchange, as one optax chain."""
-    adamw = optax.adamw(
-        schedule(config),
-        b2=0.98,
-        weight_decay=config.weight_decay,
-        mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
-    )
-    # Quantizers' clips have a rate of their own and never decay; float models have none.
-    clips = optax.adam(schedule(config, config.clip_rate), b2=0.98)
-    rule = optax.partition({"weights": adamw, "clips": clips}, quantization.clip_labels)
-    inner = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+    """Clipping, AdamW and what the learners exchange, as one optax chain.
+
+    Learners that do not wait exchange nothing here, and share the learning rate of the whole run.
+    """
+    if learners.asynchronous:
+        rule = _descent(config, 1.0, config.clip_rate)
+        pace = async_training.scale_by_progress(schedule(config), learners.number)
+        return async_training.guard(optax.chain(rule, pace))
+    inner = _descent(config, schedule(config), schedule(config, config.clip_rate))
     if learners.algorithm == "ssgd":
         return optax.chain(gossip.all_reduce(axis_name), inner)
     if learners.algorithm == "delay_by_one":
         return gossip.delay_by_one(inner, learners.number, axis_name=axis_name)
     return gossip.dpsgd(inner, learners.build(), axis_name=axis_name, order=learners.order)
+
+
+def _descent(
+    config: OptimizerConfig, rate: optax.ScalarOrSchedule, clip_rate: optax.ScalarOrSchedule
+) -> optax.GradientTransformationExtraArgs:
+    """One learner's rule."""
+    adamw = optax.adamw(
+        rate,
+        b2=0.98,
+        weight_decay=config.weight_decay,
+        mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
+    )
+    # Quantizers' clips have a rate of their own and never decay; float models have none.
+    clips = optax.adam(clip_rate, b2=0.98)
+    rule = optax.partition({"weights": adamw, "clips": clips}, quantization.clip_labels)
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
 
 
 def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]:
@@ -215,13 +272,19 @@ def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]
     return loss
 
 
+def training_loss(config: SpeechConfig, model: Transducer) -> Callable[..., Any]:
+    """The loss of one learner at weights with noise, if the run asks for any."""
+    loss = loss_function(config, model)
+    if config.learners.weight_noise:
+        loss = weight_noise.perturb(loss, config.learners.weight_noise)
+    return loss
+
+
 def training_step(
     config: SpeechConfig, model: Transducer, optimizer: optax.GradientTransformation
 ) -> Callable[..., Any]:
     """The step of one learner, see `training.train_step`, with what the learners are to measure."""
-    loss = loss_function(config, model)
-    if config.learners.weight_noise:
-        loss = weight_noise.perturb(loss, config.learners.weight_noise)
+    loss = training_loss(config, model)
     diagnostics = None
     if config.learners.diagnose_every:
         diagnostics = landscape.diagnose(

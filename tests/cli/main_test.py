@@ -129,6 +129,22 @@ def test_train_evaluate_transcribe(manifest, tmp_path, capsys):
     assert "seed" in capsys.readouterr().err
 
 
+def test_train_without_a_barrier(manifest, tmp_path, capsys):
+    words = ["train", "speech", "demo", "--run", "run", "--data.corpus", str(manifest)]
+    words += [word for option in TINY.items() for word in " ".join(option).split()]
+    words[words.index("--learners.number")] = "--learners"
+    words += ["--engine", "threads"]
+    assert main(words) == 0
+    assert "pairs without a barrier, threads" in capsys.readouterr().out
+    assert "pairs without a barrier" in (tmp_path / "run" / "report.html").read_text()
+    assert (tmp_path / "run" / "traces" / "000000.npz").exists()
+    assert main(words) == 0  # nothing is left to train; scored again
+    assert main(["evaluate", "run"]) == 0
+    assert main([*words, "--learners.algorithm", "ssgd", "--run", "other"]) == 2
+    assert "`learners.algorithm` must be 'dpsgd'" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, capsys):
     (tmp_path / "text.wav").write_text("not audio")
     soundfile.write(tmp_path / "stereo.wav", np.zeros((800, 2)), 8000)

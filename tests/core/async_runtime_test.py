@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from gossamer.core import async_runtime, asynchrony, learners, topology, traces
-from gossamer.core.async_runtime import run_threads
+from gossamer.core import asynchrony, learners, thread_learner, topology, traces
+from gossamer.core.async_runtime import Threads, run_threads
+from gossamer.core.async_training import scale_by_progress
 
 N = 4
 GRAPH = topology.ring(N)
@@ -142,6 +143,60 @@ def test_the_death_of_all_is_an_error():
     assert isinstance(error.value.__cause__, OSError)
 
 
+def several_shapes(learner, step):
+    """The batches by a function, every second one cut short."""
+    return BATCHES[learner, step % 3][: 4 - 2 * (step % 2)]
+
+
+def test_batches_by_a_function_come_in_several_shapes():
+    start, key = starts(spread=0.1), jax.random.key(0)
+    optimizer = optax.chain(OPTIMIZER, scale_by_progress(lambda step: 1.0 / (1.0 + step), N))
+    options = {"batches": several_shapes, "num_updates": 30}
+    found = run_threads(reconstruct, optimizer, start, key, GRAPH, **options)
+    state, observed = asynchrony.replay(
+        found.trace,
+        reconstruct,
+        optimizer,
+        start,
+        key,
+        batches=several_shapes,
+        observe=lambda params: params["w"][0, 0],
+    )
+    np.testing.assert_array_equal(found.state.steps, state.steps)
+    np.testing.assert_allclose(found.state.params["w"], state.params["w"], rtol=1e-5, atol=1e-6)
+    assert observed.shape == (len(found.trace.time), 6)
+
+
+def test_a_run_is_watched_and_goes_on_from_a_snapshot():
+    """Snapshots and reports come while it runs, and the trace replays to the snapshot."""
+
+    def with_loss(params, batch, key):
+        return reconstruct(params, batch, key), {"size": jnp.float32(batch.size)}
+
+    start, key, replayed = starts(spread=0.1), jax.random.key(0), None
+    state = asynchrony.init_state(start, OPTIMIZER)
+    for target in (24, 48):
+        options = {"num_updates": 48, "batches": BATCHES, "has_aux": True}
+        with Threads(with_loss, OPTIMIZER, key, GRAPH, **options) as runtime:
+            runtime.start(state)
+            updates = runtime.advance(target)
+            found = runtime.snapshot()
+        assert len(updates) >= 24 if target == 24 else int(found.state.steps.sum()) == 48
+        assert {dict(update.metrics)["size"] for update in updates} == {24.0}
+        replayed, _ = asynchrony.replay(
+            found.trace, reconstruct, OPTIMIZER, start, key, batches=BATCHES, state=replayed
+        )
+        np.testing.assert_array_equal(found.state.steps, replayed.steps)
+        jax.tree.map(
+            lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6),
+            (found.state.params, found.state.opt_state),
+            (replayed.params, replayed.opt_state),
+        )
+        # Who goes on computes gradients of the weights as they are.
+        state = found.state._replace(snapshots=None)
+        replayed = replayed._replace(snapshots=None)
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="`num_updates` must be at least 1"):
         run(starts(), num_updates=0)
@@ -151,5 +206,5 @@ def test_bad_arguments_are_refused():
 
 def test_averaging_keeps_dtypes():
     x, y = {"w": jnp.ones(3, jnp.bfloat16)}, {"w": jnp.zeros(3, jnp.bfloat16)}
-    for tree in async_runtime._average(x, y):
+    for tree in thread_learner.average(x, y):
         np.testing.assert_array_equal(tree["w"], jnp.full(3, 0.5, jnp.bfloat16))

@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from gossamer.core import asynchrony, gossip, learners, schemes, stragglers, topology
-from gossamer.core.asynchrony import simulate
+from gossamer.core import asynchrony, gossip, learners, schemes, stragglers, topology, traces
+from gossamer.core.asynchrony import replay, simulate
 from gossamer.core.schemes import Pairwise, Ring, Synchronous
-from gossamer.core.stragglers import Link, Pace
+from gossamer.core.stragglers import Link, Pace, equal
 from gossamer.core.traces import ALL, Read, Recorder
 
 TARGETS = np.random.default_rng(0).standard_normal((4, 5, 3))  # [learner, batch, dim]
@@ -195,3 +195,31 @@ def test_bad_arguments_are_refused():
     trace = simulate(scheme, pair, horizon=1.0)
     with pytest.raises(ValueError, match=r"leading axis of 2 learners .* got shape \(4, 3\)"):
         asynchrony.replay(trace, nothing, optax.sgd(0.1), START, jax.random.key(KEY))
+
+
+def test_progress_is_told_to_an_optimizer_that_asks_for_it():
+    """Rounds count n updates, as events of single learners do."""
+
+    def counting(updates, state, params=None, *, progress, **extra):
+        return jax.tree.map(lambda x: jnp.full_like(x, progress), updates), state
+
+    optimizer = optax.GradientTransformationExtraArgs(lambda params: (), counting)
+    trace = simulate(Synchronous(topology.ring(3), "atc"), equal(3), horizon=2.5)
+    state, _ = replay(trace, nothing, optimizer, jnp.zeros((3, 1)), jax.random.key(0))
+    np.testing.assert_array_equal(state.params, np.full((3, 1), 0.0 + 3.0))
+    np.testing.assert_array_equal(traces.progress(trace)[trace.applies], [0, 3])
+
+
+@pytest.mark.parametrize("scheme", [Pairwise(topology.ring(3)), Synchronous(topology.ring(3))])
+def test_batches_by_a_function_are_those_of_an_array(scheme):
+    trace = simulate(scheme, equal(3), horizon=4.5)
+    batches = np.random.default_rng(0).standard_normal((3, 2, 5)).astype(np.float32)
+    arguments = trace, lambda params, batch, key: params - batch, optax.sgd(0.1)
+    start, key = jnp.zeros((3, 5)), jax.random.key(0)
+    expected, path = replay(*arguments, start, key, batches=batches, observe=jnp.sum)
+    found, other_path = replay(
+        *arguments, start, key, batches=lambda i, k: batches[i, k % 2], observe=jnp.sum
+    )
+    np.testing.assert_allclose(found.params, expected.params, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(found.steps, expected.steps)
+    np.testing.assert_allclose(other_path, path, rtol=1e-5, atol=1e-5)

@@ -6,14 +6,18 @@ import numpy as np
 import optax
 import pytest
 
-from gossamer.core import async_runtime, asynchrony, push_pull, topology
+from gossamer.core import asynchrony, push_pull, thread_learner, topology
+from gossamer.core.async_training import scale_by_progress
 from gossamer.core.push_pull import Deadline, Log, Member, Offer
 from gossamer.core.schemes import neighbors
 from gossamer.core.traces import NOBODY, Recorder
 
 N = 4
 GRAPH = topology.ring(N)
-OPTIMIZER = optax.sgd(0.1, momentum=0.5)
+# Rates that follow the progress of the run show whether a replay knows what learners knew.
+OPTIMIZER = optax.chain(
+    optax.trace(0.5), scale_by_progress(lambda step: -0.1 / (1.0 + 0.1 * step), N)
+)
 TARGETS = np.random.default_rng(0).standard_normal((N, 5, 3))
 START = np.random.default_rng(1).standard_normal((N, 3))
 KEY = 0
@@ -38,19 +42,20 @@ class World:
 
     def __init__(self, gradient, seed):
         self.gradient, self.random = gradient, np.random.default_rng(seed)
-        self.update = jax.jit(lambda *x: async_runtime.apply(OPTIMIZER, *x))
+        self.update = jax.jit(lambda *x: thread_learner.apply(OPTIMIZER, *x))
         self.log = Log(N, num_updates=10**9)
         self.entries = [[] for _ in range(N)]  # submitted, not in the log, by writer
-        self.confirmed = set()
+        self.confirmed = {}  # progress by receipt
         self.offers = {}  # offering learner -> (peer, offer), on its way
         self.halves = {}  # offering learner -> (answering one, receipt, half), on its way
         self.waits = [None] * N  # the receipt of a learner's last update and who gets the offer
         self.members = [self.begin(i, 0, START[i], OPTIMIZER.init(START[i])) for i in range(N)]
         self.steps = [0] * N
+        self.progress = [0] * N
         self.num_receipts = 0
 
-    def begin(self, i, life, params, opt_state):
-        return Member(i, life, params, opt_state, self.update, self.write)
+    def begin(self, i, life, params, opt_state, steps=0):
+        return Member(i, life, params, opt_state, self.update, self.write, steps)
 
     def write(self, writer, *arguments, **event):
         self.num_receipts += 1
@@ -61,15 +66,14 @@ class World:
         """One entry of learner i reaches the log."""
         if self.entries[i]:
             receipt, arguments, event = self.entries[i].pop(0)
-            self.log.add(i, *arguments, **event)
-            self.confirmed.add(receipt)
+            self.confirmed[receipt] = self.log.add(i, *arguments, **event).progress
 
     def compute(self, i):
         """A gradient is ready: it settles what has come, and offers if nothing is open."""
         if self.waits[i] is not None:
             receipt, peer = self.waits[i]
             if receipt in self.confirmed:
-                self.waits[i] = None
+                self.waits[i], self.progress[i] = None, self.confirmed[receipt]
                 if peer != NOBODY and self.members[peer] is not None:
                     self.offers[i] = peer, self.members[i].offer()
             return
@@ -79,7 +83,9 @@ class World:
         peers = [j for j in neighbors(GRAPH)[i] if self.members[j] is not None]
         free = peers and i not in self.offers and i not in self.halves
         peer = int(self.random.choice(peers)) if free else NOBODY
-        receipt = self.members[i].advance(gradients, half, offers=peer != NOBODY)
+        receipt = self.members[i].advance(
+            gradients, half, offers=peer != NOBODY, progress=self.progress[i]
+        )
         self.steps[i] += 1
         self.waits[i] = receipt, peer
 
@@ -113,7 +119,8 @@ class World:
         giver = living[self.random.integers(len(living))]
         params, opt_state, receipt = giver.give(i, life)
         self.confirm(receipt, giver.learner)
-        self.members[i] = self.begin(i, life, params, opt_state)
+        self.progress[i] = self.confirmed[receipt]
+        self.members[i] = self.begin(i, life, params, opt_state, self.steps[i])
 
     def confirm(self, receipt, writer):
         while receipt is not None and receipt not in self.confirmed:
@@ -152,7 +159,8 @@ def assert_replays(world):
     state, _ = asynchrony.replay(trace, world.gradient, OPTIMIZER, START, key, batches=TARGETS)
     np.testing.assert_array_equal(state.steps, world.steps)
     for i in range(N):
-        params, snapshot, opt_state = world.members[i].state()
+        params, snapshot, opt_state, steps = world.members[i].state()
+        assert steps == world.steps[i]
         replayed = jax.tree.map(lambda x, i=i: x[i], (state.params, state.snapshots))
         np.testing.assert_allclose((params, snapshot), replayed, rtol=1e-10, atol=1e-13)
         trace_of_momentum = jax.tree.leaves(state.opt_state)[0][i]
@@ -216,11 +224,12 @@ def test_halves_worked_out_by_hand():
 
 def test_the_log_knows_the_end_and_the_dead():
     log = Log(2, num_updates=2)
-    assert not log.add(0, 0, 0, applies=True)
-    assert log.add(1, 0, 1, applies=True)
+    assert not log.add(0, 0, 0, applies=True).finished
+    assert log.add(1, 0, 1, applies=True).finished
     assert log.close(1) == 1
-    assert log.add(1, 0, 1, applies=True)  # from its past life: over for it, and not in the log
-    assert log.add(1, 1, 1, applies=True)
+    # From its past life: over for it, and not in the log.
+    assert log.add(1, 0, 1, applies=True).finished
+    assert log.add(1, 1, 1, applies=True).finished
     assert log.trace().learner.tolist() == [0, 1, 1]
 
 

@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from gossamer.core import asynchrony, ray_runtime, topology, traces
+from gossamer.core.async_training import scale_by_progress
 from gossamer.core.traces import NOBODY
 
 N = 3
@@ -119,6 +120,42 @@ def test_a_learner_that_stays_dead_ends_with_the_weights_of_a_living_one(cluster
     assert "learner 1 lost its data" in str(found.failures[1][0])
     assert found.state.steps[1] == 0
     assert found.trace.pulls[-1] in (0, 2)
+    assert_same(found, replayed)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:os.fork")
+def test_a_run_is_watched_and_goes_on_from_a_snapshot(cluster):
+    """With batches of two shapes by a function, and a rate that follows the progress."""
+
+    def batches(learner, step):
+        return BATCHES[learner, step % 3][: 4 - 2 * (step % 2)]
+
+    def with_loss(params, batch, key):
+        return make_gradient()(params, batch, key), {"rows": jnp.float32(len(batch))}
+
+    key, graph = jax.random.key(0), topology.ring(N)
+    optimizer = optax.chain(OPTIMIZER, scale_by_progress(lambda step: 1.0 / (1.0 + step), N))
+    start = asynchrony.init_state(jax.tree.map(jnp.asarray, START), optimizer)
+    state = start
+    for target in (15, 60):
+        options = {"num_updates": 60, "batches": batches, "has_aux": True, "patience": 300.0}
+        with ray_runtime.Actors(with_loss, optimizer, key, graph, **options) as runtime:
+            runtime.start(state)
+            updates = runtime.advance(target)
+            found = runtime.snapshot()
+        assert {dict(update.metrics)["rows"] for update in updates} == {2.0, 4.0}
+        before, state = state, found.state
+    assert 60 <= int(state.steps.sum()) < 60 + N
+    replayed, _ = asynchrony.replay(
+        found.trace,
+        make_gradient(),
+        optimizer,
+        start.params,
+        key,
+        batches=batches,
+        state=before._replace(snapshots=None),
+    )
     assert_same(found, replayed)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gossamer.core import traces
-from gossamer.core.traces import Read, Recorder
+from gossamer.core.traces import ALL, Read, Recorder, progress
 
 
 def example():
@@ -71,3 +71,15 @@ def test_saved_traces_come_back(tmp_path):
         assert found.dtype == expected.dtype
     with pytest.raises(ValueError, match=r'`path` must end in ".npz"'):
         traces.save(tmp_path / "trace", trace)
+
+
+def test_progress_counts_up_to_the_last_read():
+    record = Recorder(2, 2)
+    record.add(1.0, 0, applies=True, reads=Read.AFTER)
+    record.add(2.0, 1, applies=True)
+    record.add(3.0, 1, applies=True, reads=Read.BEFORE)
+    record.add(4.0, 1, applies=True)
+    record.add(5.0, 0, applies=True, reads=Read.AFTER)
+    record.add(6.0, ALL, applies=True)
+    assert progress(record.trace()).tolist() == [0, 0, 0, 2, 1, 5]
+    assert progress(record.trace(), start=10).tolist() == [10, 10, 10, 12, 11, 15]

@@ -100,6 +100,16 @@ def test_learners_have_disjoint_shards_of_the_same_batch():
             np.testing.assert_array_equal(value.reshape(whole[name].shape), whole[name])
 
 
+def test_a_learner_reads_its_own_rows_alone():
+    options = {"sample_rate": RATE, "buckets": BUCKETS, "num_learners": 2, "seed": 7}
+    options |= {"speed": (0.9, 1.1), "join_probability": 0.5}
+    shard = loader.shards(make_utterances(), VOCABULARY, **options)
+    for step, batch in enumerate(itertools.islice(start(**options), 12)):
+        for learner in (1, 0):
+            rows = {name: value[learner] for name, value in batch.items()}
+            assert_equal(shard(learner, step), rows)
+
+
 def test_seeds_differ_and_repeat():
     def take(seed):
         return [rows(batch) for batch in itertools.islice(start(seed=seed), 10)]

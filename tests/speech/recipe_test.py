@@ -1,4 +1,5 @@
 import dataclasses
+import sys
 from typing import get_args
 
 import jax
@@ -139,3 +140,25 @@ def test_learners_mix_over_the_graph_of_that_name(name):
     graph = LearnersConfig(number=8, topology=name).build()
     assert graph.num_learners == 8
     assert graph == LearnersConfig(number=8, topology=name).build()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"algorithm": "ssgd"}, "`learners.algorithm` must be 'dpsgd'"),
+        ({"order": "atc"}, "`learners.order` must be 'awc'"),
+        ({"diagnose_every": 5}, "`learners.diagnose_every` must be 0"),
+        ({"topology": "random_ring"}, "`learners.topology` must be the same in all rounds"),
+    ],
+)
+def test_learners_that_do_not_wait_refuse_what_needs_rounds(options, message):
+    recipe.LearnersConfig(engine="vmap", **options).check()
+    with pytest.raises(ValueError, match=message):
+        recipe.LearnersConfig(engine="threads", **options).check()
+    recipe.LearnersConfig(engine="threads", topology="exponential", weight_noise=0.1).check()
+
+
+def test_a_missing_engine_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r"pip install 'gossamer\[ray\]'"):
+        recipe.LearnersConfig(engine="ray").check()

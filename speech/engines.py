@@ -1,0 +1,112 @@
+"""What carries the learners of a run: one program for all, a thread for each, or a Ray actor.
+
+The loop of a run, `core.training.fit`, is the same for all; an `Engine` is what it needs.
+"""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from ..core import asynchrony, learners, training
+from ..core.async_runtime import Runtime, Threads
+from ..core.async_training import Steps, gradient_of
+from ..core.ray_runtime import Actors
+from . import recipe, training_data
+from .corpus import Corpus
+from .recipe import SpeechConfig
+from .transducer import Transducer
+
+MAX_RESTARTS = 3  # of a learner that failed
+PATIENCE = 600.0  # s: a learner that returns compiles while others compute
+
+
+class Engine(NamedTuple):
+    """Arguments of `core.training.fit`; see there."""
+
+    step: Callable[[Any, Any], tuple[Any, dict[str, Any]]]
+    state: Any  # before the first step, with `params` [num_learners, ...]
+    batches: Iterator[Any]
+    read: Callable[[Any], Any]
+    totals: Callable[[], Mapping[str, float]]
+
+
+@contextlib.contextmanager
+def open_engine(
+    config: SpeechConfig, model: Transducer, params: Any, data: Corpus, folder: Path
+) -> Iterator[Engine]:
+    """The engine of a run; at the end of the context its learners stop.
+
+    Args:
+        config: the run.
+        model: the transducer.
+        params: those that all learners start from.
+        data: the corpus.
+        folder: the run folder, which receives the traces of asynchronous runs.
+
+    Yields:
+        The engine.
+    """
+    state = initial_state(config, params)
+    number, engine = config.learners.number, config.learners.engine
+    if engine == "threads" or engine == "ray":
+        with _runtime(config, model, data) as runtime:
+            steps = Steps(runtime, number, folder / "traces")
+            yield Engine(steps, state, itertools.count(1), steps.read, steps.totals)
+        return
+    optimizer = recipe.optimizer(config.optimizer, config.learners)
+    step = recipe.training_step(config, model, optimizer)
+    step = learners.spread(step, number, engine=engine, donate_argnums=0)
+    batches = training_data.training_batches(config, data)
+    yield Engine(step, state, batches, lambda state: state, dict)
+
+
+def initial_state(config: SpeechConfig, params: Any) -> Any:
+    """The state of a run before its first step, and the template of its checkpoints."""
+    optimizer = recipe.optimizer(config.optimizer, config.learners)
+    if config.learners.asynchronous:
+        rows = learners.replicate(params, config.learners.number)
+        return asynchrony.init_state(rows, optimizer)._replace(snapshots=None)
+    return training.init_state(params, optimizer, _key(config), num_learners=config.learners.number)
+
+
+def _runtime(config: SpeechConfig, model: Transducer, data: Corpus) -> Runtime:
+    work = (
+        gradient_of(recipe.training_loss(config, model)),
+        recipe.optimizer(config.optimizer, config.learners),
+        _key(config),
+        config.learners.build(),
+    )
+    number = config.learners.number
+    options: dict[str, Any] = {
+        "num_updates": number * config.optimizer.steps,
+        "has_aux": True,
+        "max_restarts": MAX_RESTARTS,
+        "seed": config.seed,
+    }
+    if config.learners.engine == "threads":
+        return Threads(*work, batches=training_data.learner_batches(config, data), **options)
+    return Actors(
+        *work,
+        batches=training_data.RemoteBatches.of(config),
+        patience=PATIENCE,
+        num_threads=max(1, (os.cpu_count() or 1) // number),
+        environment=_actor_environment(),
+        **options,
+    )
+
+
+def _actor_environment() -> dict[str, str]:
+    """Where actors find prepared data, and what others have compiled."""
+    cache = Path.home() / ".cache" / "gossamer" / "compiled"
+    found = {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+    names = ("JAX_COMPILATION_CACHE_DIR", "TFDS_DATA_DIR")
+    return found | {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _key(config: SpeechConfig) -> jax.Array:
+    return jax.random.key(config.seed + 1)
