@@ -13,7 +13,6 @@ byte's message: fusions, loops and products, and the part of the step's floating
 """
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -27,6 +26,7 @@ from jax.experimental import topologies
 from gossamer.core import gossip, learners, nodes, overlap, phases, topology, training
 from gossamer.core.topology import Topology
 from gossamer.speech import recipe
+from gossamer.speech.run_config import LearnersConfig, SpeechConfig
 from gossamer.speech.transducer import PRESETS, Transducer
 
 N = 8
@@ -136,9 +136,9 @@ def perceptron() -> Model:
 
 
 def speech(preset: str) -> Model:
-    config = recipe.SpeechConfig(model=PRESETS[preset])
+    alone = LearnersConfig(algorithm="ssgd")
+    config = SpeechConfig(model=PRESETS[preset], learners=alone)
     model = Transducer(config.model, vocabulary_size=29)
-    alone = dataclasses.replace(config.learners, algorithm="ssgd")
 
     def init():
         inputs = jnp.zeros((1, 8, recipe.NUM_FEATURES)), jnp.zeros((1, 8))
@@ -148,7 +148,7 @@ def speech(preset: str) -> Model:
     labels = shape(RECORDINGS, LABELS)
     return Model(
         recipe.loss_function(config, model),
-        recipe.optimizer(config.optimizer, alone, axis_name=None),
+        recipe.optimizer(config, axis_name=None),
         {"params": jax.eval_shape(init)["params"]},
         {
             "waveform": samples,

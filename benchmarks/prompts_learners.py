@@ -20,7 +20,7 @@ import numpy as np
 from gossamer.core import metrics
 from gossamer.speech import experiment
 from gossamer.speech.configs import CONFIGS
-from gossamer.speech.recipe import SpeechConfig
+from gossamer.speech.run_config import SpeechConfig
 
 DEMO = CONFIGS["demo"].config
 METHODS = {

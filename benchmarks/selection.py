@@ -9,6 +9,7 @@ Medians of turns in one process, as time, as nanoseconds for each element, and o
 
 import argparse
 import functools
+import importlib
 import os
 import statistics
 
@@ -56,7 +57,7 @@ def build(x: jax.Array, count: int):
 
 
 def build_torch(x: np.ndarray, count: int):
-    import torch
+    torch = importlib.import_module("torch")
 
     torch.set_num_threads(os.cpu_count() or 1)
     tensor = torch.from_numpy(x)

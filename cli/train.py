@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from ..speech.configs import CONFIGS
-from ..speech.recipe import SpeechConfig
+from ..speech.run_config import SpeechConfig
 
 USAGE = """usage: gossamer train FIELD ...
 

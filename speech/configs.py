@@ -3,7 +3,13 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from .recipe import AugmentationConfig, DataConfig, LearnersConfig, OptimizerConfig, SpeechConfig
+from .run_config import (
+    AugmentationConfig,
+    DataConfig,
+    LearnersConfig,
+    OptimizerConfig,
+    SpeechConfig,
+)
 from .transducer import PRESETS
 
 

@@ -18,7 +18,7 @@ from ..core.async_training import Steps, gradient_of
 from ..core.ray_runtime import Actors
 from . import recipe, training_data
 from .corpus import Corpus
-from .recipe import SpeechConfig
+from .run_config import SpeechConfig
 from .transducer import Transducer
 
 MAX_RESTARTS = 3  # of a learner that failed
@@ -58,7 +58,7 @@ def open_engine(
             steps = Steps(runtime, number, folder / "traces")
             yield Engine(steps, state, itertools.count(1), steps.read, steps.totals)
         return
-    optimizer = recipe.optimizer(config.optimizer, config.learners)
+    optimizer = recipe.optimizer(config)
     step = recipe.training_step(config, model, optimizer)
     step = learners.spread(step, number, engine=engine, donate_argnums=0)
     batches = training_data.training_batches(config, data)
@@ -67,7 +67,7 @@ def open_engine(
 
 def initial_state(config: SpeechConfig, params: Any) -> Any:
     """The state of a run before its first step, and the template of its checkpoints."""
-    optimizer = recipe.optimizer(config.optimizer, config.learners)
+    optimizer = recipe.optimizer(config)
     if config.learners.asynchronous:
         rows = learners.replicate(params, config.learners.number)
         return asynchrony.init_state(rows, optimizer)._replace(snapshots=None)
@@ -77,7 +77,7 @@ def initial_state(config: SpeechConfig, params: Any) -> Any:
 def _runtime(config: SpeechConfig, model: Transducer, data: Corpus) -> Runtime:
     work = (
         gradient_of(recipe.training_loss(config, model)),
-        recipe.optimizer(config.optimizer, config.learners),
+        recipe.optimizer(config),
         _key(config),
         config.learners.build(),
     )

@@ -28,8 +28,8 @@ from . import engines, evaluation, recipe, recognizer, report, summary, training
 from .calibration import calibrate, first_clips
 from .corpus import Corpus
 from .policies import deploy_variables, named_policy
-from .recipe import SpeechConfig
 from .recognizer import Recognizer
+from .run_config import CompressionConfig, LearnersConfig, SpeechConfig
 from .transducer import Transducer
 
 PACKED = "recognizer.safetensors"
@@ -51,6 +51,7 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
         FloatingPointError: if training diverged.
     """
     config.learners.check()
+    config.compression.check(config.learners)
     data = training_data.load_corpus(config)
     model = build_model(config, data)
     params = initial_parameters(model, config.seed)
@@ -125,7 +126,7 @@ def score(
         real_time_factor=result.real_time_factor,
         training_seconds=training_seconds,
         num_learners=config.learners.number,
-        topology=_describe_exchange(config.learners),
+        topology=_describe_exchange(config.learners, config.compression),
         num_steps=config.optimizer.steps,
         seed=config.seed,
         command=command or shlex.join(["gossamer", "evaluate", str(folder)]),
@@ -174,12 +175,14 @@ def _describe_learners(number: int) -> str:
     return f"speech recognition, trained by {number} learners"
 
 
-def _describe_exchange(config: recipe.LearnersConfig) -> str | None:
+def _describe_exchange(config: LearnersConfig, compression: CompressionConfig) -> str | None:
     """Who exchanges what; None for a single learner."""
     if config.number == 1:
         return None
     if config.asynchronous:
         return f"{config.topology}, pairs without a barrier, {config.engine}"
+    if compression.scheme != "none":
+        return f"{compression.scheme}, one element of {compression.rate:g}"
     everyone = {"ssgd": "mean of gradients", "delay_by_one": "mean of weights, delayed by one"}
     return everyone.get(config.algorithm, f"{config.topology}, {config.order.upper()}")
 

@@ -170,6 +170,48 @@ def draw_consensus(log: Sequence[Mapping[str, Any]]) -> str:
         return _to_svg(figure, panels, "Consensus distance and learning rate over training steps")
 
 
+_DIAGNOSTICS = (
+    ("Noise of the mean's step", {"minibatch_noise": "minibatch", "landscape_noise": "landscape"}),
+    ("Sharpness along the spread of the learners", {"sharpness": "sharpness"}),
+    (
+        "How alike the learners' gradients are",
+        {
+            "hamming_distance": "leader's choice off the best",
+            "residual_cosine": "cosine of residuals",
+        },
+    ),
+    ("Residual over gradient", {"residual_ratio": "ratio"}),
+)
+
+
+def draw_diagnostics(log: Sequence[Mapping[str, Any]]) -> str:
+    """Draws what `core.landscape` and `core.similarity` measured beside the training.
+
+    Args:
+        log: Lines of `metrics.jsonl`; those of a run without diagnostics have nothing to draw.
+
+    Returns:
+        An `<svg>` element, or "" where there is nothing to draw.
+    """
+    shown = []
+    for title, names in _DIAGNOSTICS:
+        series = {label: read_series(log, name) for name, label in names.items()}
+        series = {label: found for label, found in series.items() if len(found[0])}
+        if series:
+            shown.append((title, series))
+    if not shown:
+        return ""
+    with _styled("diagnostics"):
+        figure, panels = _create_panels([1.3] * len(shown))
+        for panel, (title, series) in zip(panels, shown, strict=True):
+            panel.set_title(title)
+            for color, (label, found) in zip((_FIRST, _SECOND), series.items(), strict=False):
+                panel.plot(*found, color=color, linewidth=1.4, label=label)
+            if len(series) > 1:
+                panel.legend(loc="upper right")
+        return _to_svg(figure, panels, "Diagnostics of the learners over training steps")
+
+
 def draw_spectrogram(log_mel: np.ndarray, *, dark: bool = False) -> bytes:
     """Draws a log-mel spectrogram, one pixel per frame and band, low frequencies at the bottom.
 

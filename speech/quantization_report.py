@@ -20,8 +20,8 @@ from . import evaluation, experiment, loader, quantization_figures, training_dat
 from .calibration import WEIGHTS, calibrate
 from .policies import PolicyName, deploy_variables
 from .quantization_study import Study, study
-from .recipe import SpeechConfig
 from .recognizer import Recognizer
+from .run_config import SpeechConfig
 
 
 def write_report(

@@ -1,4 +1,4 @@
-"""What a speech training run is made of: its configuration, loss and optimizer.
+"""What a speech training run is made of: its loss, its optimizer, its step.
 
 The loss of one learner's batch is, per label,
 
@@ -10,192 +10,37 @@ step from waveforms, masked by SpecAugment, and only then differentiated and sta
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-import tyro
 
 from ..core import (
     async_training,
+    error_feedback,
     gossip,
     landscape,
+    low_rank,
+    one_bit,
     quantization,
-    topology,
+    similarity,
+    sparsification,
     training,
     weight_noise,
 )
 from ..core.paths import named_leaves
-from ..core.ray_learner import import_ray
-from ..core.topology import Topology
 from . import features
 from .augmentation import spec_augment
 from .calibration import WEIGHTS
-from .policies import PolicyName, quantize_variables
-from .transducer import PRESETS, Transducer, TransducerConfig
+from .policies import quantize_variables
+from .run_config import CompressionConfig, OptimizerConfig, SpeechConfig
+from .transducer import Transducer
 from .transducer_loss import joint_transducer_loss
 
 Batch = dict[str, jax.Array]
-TopologyName = Literal[
-    "ring",
-    "complete",
-    "star",
-    "hypercube",
-    "exponential",
-    "one_peer_exponential",
-    "random_ring",
-    "random_matching",
-    "base_graph",
-]
 NUM_FEATURES = 240  # 40 filters, their deltas and delta-deltas, two frames stacked
 INFEASIBLE = 1e4  # optax.ctc_loss returns about 1e5 where the labels do not fit into the frames
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which recordings, in which batches."""
-
-    corpus: str = "prompts"
-    """`prompts` (bundled telephone prompts) or the path of a manifest (TSV or JSON Lines)."""
-    language: str = "en"
-    """`en` spells digits and keeps a-z; any other code keeps all letters (manifests only)."""
-    on_error: Literal["raise", "skip"] = "raise"
-    """Refuse a manifest with an unusable line, or leave such lines out with a warning."""
-    sample_rate: int = 8000
-    """Samples per second; other recordings are resampled."""
-    buckets: tuple[tuple[float, int], ...] = ((2.0, 32), (4.0, 16), (6.0, 12), (9.0, 8))
-    """Longest recording in seconds and recordings per batch (over all learners), per bucket."""
-    speed: tuple[float, float] = (0.85, 1.15)
-    """Range of the speed perturbation; (1, 1) turns it off."""
-    join_probability: float = 0.2
-    """Probability of joining a recording with others to a longer one."""
-    spliced: float = 1.0
-    """Sentences spliced from aligned words, per recording; needs a corpus with word times."""
-
-
-@dataclass(frozen=True)
-class AugmentationConfig:
-    """SpecAugment on the normalized log-mel features of a recording."""
-
-    num_time_masks: int = 4
-    """Masks along time per recording."""
-    max_time_width: int = 20
-    """Longest time mask in frames of 10 ms."""
-    max_time_fraction: float = 0.1
-    """Longest time mask as a fraction of the recording."""
-    num_frequency_masks: int = 2
-    """Masks along frequency per recording."""
-    max_frequency_width: int = 10
-    """Widest frequency mask in mel filters."""
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW under a one-cycle schedule, gradients clipped by their global norm."""
-
-    steps: int = 2600
-    """Training steps, of one update of each learner."""
-    peak_learning_rate: float = 5e-3
-    """Highest learning rate, reached after `warmup` of the steps."""
-    warmup: float = 0.15
-    """Fraction of the steps spent rising to the peak."""
-    weight_decay: float = 1e-2
-    """Decoupled weight decay of the matrices."""
-    clip_norm: float = 5.0
-    """Largest gradient norm."""
-    ctc_weight: float = 0.3
-    """Weight of the auxiliary frame-wise loss."""
-    clip_rate: float = 1.0
-    """Learning rate of quantizers' clips, relative to that of weights."""
-
-
-@dataclass(frozen=True)
-class LearnersConfig:
-    """How many learners train and how they mix."""
-
-    number: Annotated[int, tyro.conf.arg(aliases=["--learners"])] = 4
-    """Data-parallel learners; each sees its own part of every batch."""
-    algorithm: Literal["dpsgd", "ssgd", "delay_by_one"] = "dpsgd"
-    """Average weights over the topology, or gradients, or all weights while the gradient is
-    computed."""
-    topology: TopologyName = "ring"
-    """Who averages weights with whom, see `core.topology`; random ones are drawn from seed 0."""
-    order: Literal["awc", "atc"] = "awc"
-    """Mix while adapting (D-PSGD of Lian et al.) or adapt, then combine."""
-    weight_noise: float = 0.0
-    """Standard deviation of noise on the weights at which gradients are taken (SSGD*)."""
-    diagnose_every: int = 0
-    """Steps between measurements of the effective learning rate, which cost two gradients; 0 for
-    none. Log as often."""
-    engine: Annotated[
-        Literal["vmap", "shard_map", "pmap", "threads", "ray"], tyro.conf.arg(aliases=["--engine"])
-    ] = "vmap"
-    """Simulate the learners on one device (`vmap`), run each on its own (`shard_map`, `pmap`), or
-    let nobody wait: AD-PSGD in threads, or in Ray actors on this machine or, with RAY_ADDRESS set,
-    on a cluster. A step is then `number` updates, whoever makes them."""
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether learners do not wait for each other."""
-        return self.engine in ("threads", "ray")
-
-    def check(self) -> None:
-        """Refuses options that make no sense together.
-
-        Raises:
-            ValueError: if there are such, or the engine is not installed.
-        """
-        if not self.asynchronous:
-            return
-        needed = {"algorithm": "dpsgd", "order": "awc", "diagnose_every": 0}
-        for name, value in needed.items():
-            if getattr(self, name) != value:
-                raise ValueError(
-                    f"`learners.{name}` must be {value!r} with the engine {self.engine}, whose "
-                    f"learners average in pairs while others compute, got {getattr(self, name)!r}; "
-                    "leave it out, or choose the engine vmap."
-                )
-        if self.build().period > 1:
-            raise ValueError(
-                f"`learners.topology` must be the same in all rounds with the engine {self.engine},"
-                f" which has none, got {self.topology!r}; choose ring, complete, star, hypercube "
-                "or exponential."
-            )
-        if self.engine == "ray":
-            import_ray()
-
-    def build(self) -> Topology:
-        """The topology itself."""
-        family = getattr(topology, self.topology)
-        if self.topology in ("random_ring", "random_matching"):
-            return family(self.number, seed=0)
-        return family(self.number)
-
-
-@dataclass(frozen=True)
-class SpeechConfig:
-    """A complete speech training run."""
-
-    data: DataConfig = field(default_factory=DataConfig)
-    model: TransducerConfig = field(default_factory=lambda: PRESETS["small"])
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    learners: LearnersConfig = field(default_factory=LearnersConfig)
-    start_from: Annotated[str | None, tyro.conf.arg(name="from")] = None
-    """Where parameters come from: `prompts` (the model that ships), a finished run's folder or a
-    packed recognizer of the same sizes and vocabulary; by default they are drawn from the seed."""
-    quantize: PolicyName | None = None
-    """Train under fake quantization by a named policy, after calibration; best with `from`."""
-    seed: int = 0
-    """Seed of the parameters, the data order and every random draw."""
-    log_every: int = 20
-    """Steps between log lines."""
-    validate_every: int = 500
-    """Steps between evaluations on the validation recordings."""
-    checkpoint_every: int = 250
-    """Steps between checkpoints."""
 
 
 def schedule(config: OptimizerConfig, rate: float = 1.0) -> optax.Schedule:
@@ -206,22 +51,46 @@ def schedule(config: OptimizerConfig, rate: float = 1.0) -> optax.Schedule:
 
 
 def optimizer(
-    config: OptimizerConfig, learners: LearnersConfig, axis_name: str | None = "learner"
+    config: SpeechConfig, axis_name: str | None = "learner"
 ) -> optax.GradientTransformationExtraArgs:
     """Clipping, AdamW and what the learners exchange, as one optax chain.
 
     Learners that do not wait exchange nothing here, and share the learning rate of the whole run.
     """
+    options, learners = config.optimizer, config.learners
     if learners.asynchronous:
-        rule = _descent(config, 1.0, config.clip_rate)
-        pace = async_training.scale_by_progress(schedule(config), learners.number)
+        rule = _descent(options, 1.0, options.clip_rate)
+        pace = async_training.scale_by_progress(schedule(options), learners.number)
         return async_training.guard(optax.chain(rule, pace))
-    inner = _descent(config, schedule(config), schedule(config, config.clip_rate))
+    inner = _descent(options, schedule(options), schedule(options, options.clip_rate))
     if learners.algorithm == "ssgd":
-        return optax.chain(gossip.all_reduce(axis_name), inner)
+        return optax.chain(_mean_gradient(config.compression, options.steps, axis_name), inner)
     if learners.algorithm == "delay_by_one":
         return gossip.delay_by_one(inner, learners.number, axis_name=axis_name)
     return gossip.dpsgd(inner, learners.build(), axis_name=axis_name, order=learners.order)
+
+
+def _mean_gradient(
+    config: CompressionConfig, num_steps: int, axis_name: str | None
+) -> optax.GradientTransformation:
+    """The mean gradient of all learners, dense or compressed."""
+    compressors = {
+        "scalecom": sparsification.clt_k,
+        "local_top_k": sparsification.local_top_k,
+        "gtop_k": sparsification.gtop_k,
+        "random_k": sparsification.random_k,
+        "power_sgd": low_rank.power_sgd,
+        "one_bit": one_bit.signs,
+    }
+    if config.scheme == "none":
+        return gossip.all_reduce(axis_name)
+    return error_feedback.error_feedback(
+        compressors[config.scheme](),
+        config.rate,
+        beta=config.beta,
+        axis_name=axis_name,
+        warmup_steps=round(config.dense_steps * num_steps),
+    )
 
 
 def _descent(
@@ -286,7 +155,11 @@ def training_step(
     """The step of one learner, see `training.train_step`, with what the learners are to measure."""
     loss = training_loss(config, model)
     diagnostics = None
-    if config.learners.diagnose_every:
+    if config.learners.diagnose_every and config.compression.scheme != "none":
+        diagnostics = similarity.diagnose(
+            config.compression.rate, every=config.learners.diagnose_every
+        )
+    elif config.learners.diagnose_every:
         diagnostics = landscape.diagnose(
             loss,
             learning_rate=schedule(config.optimizer),

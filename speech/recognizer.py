@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from . import features, packing, pauses
 from .decoding import Hypotheses, greedy_decode
 from .policies import named_policy
-from .recipe import SpeechConfig
+from .run_config import SpeechConfig
 from .text import Vocabulary
 from .transducer import Transducer
 

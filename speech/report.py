@@ -34,8 +34,8 @@ def write_report(
         run: What the run was and how well it did.
         prompts: Prompts to show and play, usually five.
         log: Lines of `metrics.jsonl`: mappings with `step` and any of `loss`, `validation/loss`,
-            `validation/wer`, `consensus_distance`, `learning_rate` and `effective_learning_rate`;
-            other keys are passed over.
+            `validation/wer`, `consensus_distance`, `learning_rate`, `effective_learning_rate` and
+            diagnostics of the learners; other keys are passed over.
     """
     page = render_report(run, prompts, log)
     path = Path(path)
@@ -135,6 +135,11 @@ def _render_curves(log: Sequence[Mapping[str, Any]]) -> str:
             "How far the learners' weights lie from their mean. "
             "The learning rate beneath shares the steps; the effective one, where it was "
             "measured, is how far their mean moves along the gradient.",
+        ),
+        (
+            figures.draw_diagnostics(log),
+            "What was measured beside the training: docs/landscape.md and docs/compression.md say "
+            "how to read it.",
         ),
     )
     cards = "".join(

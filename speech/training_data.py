@@ -8,7 +8,7 @@ from typing import Any
 
 from . import corpus, loader, splicing
 from .corpus import Corpus, Utterances
-from .recipe import SpeechConfig
+from .run_config import SpeechConfig
 
 SPLICE_REPEATS = 4  # passes over the recordings before the same spliced sentences come again
 

@@ -10,7 +10,7 @@ import pytest
 
 from gossamer.speech import engines, experiment
 from gossamer.speech.corpus import Corpus, Utterance, Utterances
-from gossamer.speech.recipe import (
+from gossamer.speech.run_config import (
     AugmentationConfig,
     DataConfig,
     LearnersConfig,

@@ -90,6 +90,19 @@ def test_effective_learning_rate_joins_the_panel_of_the_learning_rate():
     assert "Learning rate" in alone
 
 
+def test_diagnostics_have_a_panel_for_each_group_that_was_measured():
+    log = [{"step": s, "minibatch_noise": 1.0, "landscape_noise": -0.1} for s in (5, 10)]
+    svg = figures.draw_diagnostics(log)
+    ElementTree.fromstring(svg)
+    assert "landscape</text>" in svg
+    assert "Residual over gradient" not in svg
+    log = [{"step": s, "hamming_distance": 0.5, "residual_ratio": 3.0} for s in (5, 10)]
+    svg = figures.draw_diagnostics(log)
+    assert "How alike" in svg
+    assert "Residual over gradient" in svg
+    assert figures.draw_diagnostics(LOG) == ""
+
+
 def test_settings_of_matplotlib_stay_as_they_were():
     before = dict(matplotlib.rcParams)
     figures.draw_loss(LOG)

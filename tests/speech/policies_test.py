@@ -10,7 +10,12 @@ from gossamer.core.paths import join, named_leaves
 from gossamer.core.quantization import fake_quantize, is_quantized
 from gossamer.speech import recipe
 from gossamer.speech.policies import deploy_variables, named_policy, quantize_variables
-from gossamer.speech.recipe import AugmentationConfig, LearnersConfig, OptimizerConfig, SpeechConfig
+from gossamer.speech.run_config import (
+    AugmentationConfig,
+    LearnersConfig,
+    OptimizerConfig,
+    SpeechConfig,
+)
 from gossamer.speech.transducer import Transducer, TransducerConfig
 
 VOCABULARY = 9
@@ -158,7 +163,7 @@ def test_quantized_learners_learn():
     model = network(CONFIG.quantize)
     batch = jax.tree.map(lambda *leaves: np.stack(leaves), make_batch(0), make_batch(1))
     variables = draw(shapes(CONFIG.quantize, recipe.NUM_FEATURES))
-    optimizer = recipe.optimizer(CONFIG.optimizer, CONFIG.learners)
+    optimizer = recipe.optimizer(CONFIG)
     state = training.init_state(variables, optimizer, jax.random.key(1), num_learners=2)
     first = jax.device_get(state.params)
     step = learners.spread(

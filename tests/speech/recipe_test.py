@@ -10,7 +10,14 @@ import pytest
 
 from gossamer.core import learners, training
 from gossamer.speech import experiment, features, recipe
-from gossamer.speech.recipe import AugmentationConfig, LearnersConfig, OptimizerConfig, SpeechConfig
+from gossamer.speech.run_config import (
+    AugmentationConfig,
+    CompressionConfig,
+    LearnersConfig,
+    OptimizerConfig,
+    SpeechConfig,
+    TopologyName,
+)
 from gossamer.speech.transducer import Transducer, TransducerConfig
 from gossamer.speech.transducer_loss import transducer_loss
 
@@ -109,7 +116,7 @@ def test_learners_learn_together(params, algorithm):
     noise = 1e-3 if algorithm == "ssgd" else 0.0
     chosen = LearnersConfig(number=2, algorithm=algorithm, weight_noise=noise, diagnose_every=5)
     config = dataclasses.replace(CONFIG, learners=chosen)
-    optimizer = recipe.optimizer(config.optimizer, chosen)
+    optimizer = recipe.optimizer(config)
     state = training.init_state(params, optimizer, jax.random.key(1), num_learners=2)
     step = learners.spread(recipe.training_step(config, NETWORK, optimizer), 2)
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), make_batch(0), make_batch(1))
@@ -128,6 +135,38 @@ def test_learners_learn_together(params, algorithm):
         np.testing.assert_allclose(np.asarray(rates)[measured], expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("scheme", ["scalecom", "power_sgd"])
+def test_learners_learn_from_compressed_gradients(params, scheme):
+    config = dataclasses.replace(
+        CONFIG,
+        learners=LearnersConfig(number=2, algorithm="ssgd", diagnose_every=5),
+        compression=CompressionConfig(scheme=scheme, rate=8.0, beta=0.5),
+    )
+    optimizer = recipe.optimizer(config)
+    state = training.init_state(params, optimizer, jax.random.key(1), num_learners=2)
+    step = learners.spread(recipe.training_step(config, NETWORK, optimizer), 2)
+    batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), make_batch(0), make_batch(1))
+    losses, ratios = [], []
+    for _ in range(CONFIG.optimizer.steps):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"][0]))
+        ratios.append(float(metrics["residual_ratio"][0]))
+    assert losses[-1] < 0.8 * losses[0]
+    assert float(metrics["consensus_distance"][0]) == 0
+    dense_steps = round(0.1 * len(ratios))
+    measured = np.flatnonzero(np.isfinite(ratios))
+    np.testing.assert_array_equal(np.asarray(ratios)[measured] > 0, measured > dense_steps)
+
+
+@pytest.mark.parametrize("options", [{}, {"algorithm": "delay_by_one"}, {"engine": "threads"}])
+def test_compression_needs_learners_that_average_gradients(options):
+    compression = CompressionConfig(scheme="scalecom")
+    with pytest.raises(ValueError, match=r"add `--learners\.algorithm ssgd`"):
+        compression.check(LearnersConfig(**options))
+    compression.check(LearnersConfig(algorithm="ssgd"))
+    CompressionConfig().check(LearnersConfig(**options))
+
+
 def test_schedule_rises_to_the_peak_and_falls():
     rates = [float(recipe.schedule(CONFIG.optimizer)(step)) for step in range(20)]
     assert max(rates) == pytest.approx(1e-2, rel=1e-3)
@@ -135,7 +174,7 @@ def test_schedule_rises_to_the_peak_and_falls():
     assert rates[-1] < rates[0] < rates[np.argmax(rates)]
 
 
-@pytest.mark.parametrize("name", get_args(recipe.TopologyName))
+@pytest.mark.parametrize("name", get_args(TopologyName))
 def test_learners_mix_over_the_graph_of_that_name(name):
     graph = LearnersConfig(number=8, topology=name).build()
     assert graph.num_learners == 8
@@ -152,13 +191,13 @@ def test_learners_mix_over_the_graph_of_that_name(name):
     ],
 )
 def test_learners_that_do_not_wait_refuse_what_needs_rounds(options, message):
-    recipe.LearnersConfig(engine="vmap", **options).check()
+    LearnersConfig(engine="vmap", **options).check()
     with pytest.raises(ValueError, match=message):
-        recipe.LearnersConfig(engine="threads", **options).check()
-    recipe.LearnersConfig(engine="threads", topology="exponential", weight_noise=0.1).check()
+        LearnersConfig(engine="threads", **options).check()
+    LearnersConfig(engine="threads", topology="exponential", weight_noise=0.1).check()
 
 
 def test_a_missing_engine_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install 'gossamer\[ray\]'"):
-        recipe.LearnersConfig(engine="ray").check()
+        LearnersConfig(engine="ray").check()

@@ -13,8 +13,8 @@ from gossamer.core.paths import named_leaves
 from gossamer.speech import recognizer
 from gossamer.speech.calibration import first_clips
 from gossamer.speech.policies import deploy_variables, named_policy
-from gossamer.speech.recipe import DataConfig, SpeechConfig
 from gossamer.speech.recognizer import Recognizer
+from gossamer.speech.run_config import DataConfig, SpeechConfig
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.transducer import Transducer, TransducerConfig
 

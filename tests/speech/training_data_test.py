@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from gossamer.speech import training_data
-from gossamer.speech.recipe import DataConfig, LearnersConfig, SpeechConfig
+from gossamer.speech.run_config import DataConfig, LearnersConfig, SpeechConfig
 from gossamer.speech.training_data import RemoteBatches
 
 
