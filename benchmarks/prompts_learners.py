@@ -2,6 +2,7 @@
 
     python benchmarks/prompts_learners.py --folder runs/learners
     python benchmarks/prompts_learners.py --learners 4 8 16 --batches 2 --rates 8e-3 16e-3 32e-3
+    python benchmarks/prompts_learners.py --rates 8e-3 --methods ScaleCom "local top-k"
 
 Every run is the configuration ``demo`` with other learners, another peak rate, and batches so many
 times as large; the learners share each batch. Runs go into folders of their own: what is finished
@@ -23,43 +24,56 @@ from gossamer.speech.configs import CONFIGS
 from gossamer.speech.run_config import SpeechConfig
 
 DEMO = CONFIGS["demo"].config
-METHODS = {
-    "SSGD": {"algorithm": "ssgd"},
-    "SSGD*": {"algorithm": "ssgd", "weight_noise": 1e-3},
-    "ring": {"topology": "ring"},
-    "random ring": {"topology": "random_ring"},
-    "delay-by-one": {"algorithm": "delay_by_one"},
+SSGD = {"algorithm": "ssgd"}
+METHODS = {  # options of the learners, options of the compression
+    "SSGD": (SSGD, {}),
+    "SSGD*": (SSGD | {"weight_noise": 1e-3}, {}),
+    "ring": ({"topology": "ring"}, {}),
+    "random ring": ({"topology": "random_ring"}, {}),
+    "delay-by-one": ({"algorithm": "delay_by_one"}, {}),
+    "ScaleCom": (SSGD, {"scheme": "scalecom"}),
+    "ScaleCom, beta 0.1": (SSGD, {"scheme": "scalecom", "beta": 0.1}),
+    "ScaleCom 400": (SSGD, {"scheme": "scalecom", "rate": 400.0}),
+    "local top-k": (SSGD, {"scheme": "local_top_k"}),
+    "random k": (SSGD, {"scheme": "random_k"}),
+    "PowerSGD": (SSGD, {"scheme": "power_sgd"}),
+    "1 bit": (SSGD, {"scheme": "one_bit"}),
 }
+DENSE = [name for name, (_, compression) in METHODS.items() if not compression]
 
 
 def main():
     parser = argparse.ArgumentParser(description="Trains the demo in different ways.")
     parser.add_argument("--folder", type=Path, default=Path("runs/learners"))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=DENSE)
     parser.add_argument("--learners", nargs="+", type=int, default=[4])
-    parser.add_argument("--batches", nargs="+", type=int, default=[1])
+    parser.add_argument("--batches", nargs="+", type=float, default=[1])
     parser.add_argument("--rates", nargs="+", type=float, default=[4e-3, 8e-3, 16e-3, 32e-3])
-    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--steps", type=int, default=720)
     options = parser.parse_args()
     settings = (options.learners, options.batches, options.rates, options.methods)
     rows = []
     for number, batch, rate, method in itertools.product(*settings):
         config = configure(METHODS[method], number, batch, rate, options.steps)
-        name = f"{method.replace(' ', '-')}-{number}-{batch}-{rate:g}-{options.steps}"
+        name = f"{method.replace(' ', '-')}-{number}-{batch:g}-{rate:g}-{options.steps}"
         rows.append((number, batch, rate, method, train(config, options.folder / name)))
-    print(f"\n{'learners':>8}{'batch':>7}{'peak rate':>11}  {'method':14}{'loss':>8}{'dev WER':>9}")
+    print(f"\n{'learners':>8}{'batch':>7}{'peak rate':>11}  {'method':20}{'loss':>8}{'dev WER':>9}")
     for number, batch, rate, method, (loss, errors) in rows:
         shown = f"{loss:8.3f}{100 * errors:8.1f}%" if np.isfinite(loss) else f"{'diverged':>9}"
-        print(f"{number:8}{batch:7}{rate:11g}  {method:14}{shown}")
+        print(f"{number:8}{batch:7g}{rate:11g}  {method:20}{shown}")
 
 
-def configure(method: dict, number: int, batch: int, rate: float, steps: int) -> SpeechConfig:
+def configure(
+    method: tuple[dict, dict], number: int, batch: float, rate: float, steps: int
+) -> SpeechConfig:
     """The demo with these learners and batches."""
-    buckets = tuple((seconds, batch * count) for seconds, count in DEMO.data.buckets)
+    buckets = tuple((seconds, round(batch * count)) for seconds, count in DEMO.data.buckets)
+    exchange, compression = method
     return replace(
         DEMO,
         data=replace(DEMO.data, buckets=buckets),
-        learners=replace(DEMO.learners, number=number, **method),
+        learners=replace(DEMO.learners, number=number, **exchange),
+        compression=replace(DEMO.compression, **compression),
         optimizer=replace(DEMO.optimizer, peak_learning_rate=rate, steps=steps),
         validate_every=steps,
         checkpoint_every=steps // 2,
