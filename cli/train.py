@@ -13,10 +13,13 @@ from ..speech.run_config import SpeechConfig
 USAGE = """usage: gossamer train FIELD ...
 
 fields:
-  speech      an LSTM transducer on telephone prompts or on your own recordings
+  speech            an LSTM transducer on telephone prompts or on your own recordings
+  language-model    an LSTM language model of a recognizer's labels, on its transcripts or any text
 
-example:
-  gossamer train speech demo"""
+examples:
+  gossamer train speech demo
+  gossamer train language-model --run runs/source
+  gossamer train language-model --help"""
 
 DESCRIPTION = """Train a speech recognizer with gossiping learners, then score and report it.
 The same command continues an interrupted run.
@@ -25,6 +28,13 @@ examples:
   gossamer train speech demo
   gossamer train speech small --run runs/mine --optimizer.peak-learning-rate 1e-3
   gossamer train speech small --data.corpus my/manifest.tsv --learners.number 8"""
+
+LANGUAGE_MODEL = """Train a language model of the labels of a recognizer; it scores hypotheses in
+beam search. The same command continues an interrupted run.
+
+examples:
+  gossamer train language-model --run runs/source
+  gossamer train language-model --text my/sentences.txt prompts --run runs/external"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +50,10 @@ def main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return 0
+    if words[0] == "language-model":
+        return _train_language_model(words[1:])
     if words[0] != "speech":
-        raise ValueError(f"no field {words[0]!r} to train; choose from speech.")
+        raise ValueError(f"no field {words[0]!r} to train; choose from speech, language-model.")
     presets = {
         name: (preset.description, Arguments(**_fields(preset.config)))
         for name, preset in CONFIGS.items()
@@ -55,6 +67,20 @@ def main(words: list[str]) -> int:
 
     experiment.train(config, folder, command=shlex.join(["gossamer", "train", *words]))
     print(f"Packed model: {folder / experiment.PACKED}", file=sys.stderr)
+    return 0
+
+
+def _train_language_model(words: list[str]) -> int:
+    from ..speech import language_model_run
+
+    config = tyro.cli(
+        language_model_run.LanguageModelRun,
+        prog="gossamer train language-model",
+        description=LANGUAGE_MODEL,
+        args=words,
+    )
+    found = language_model_run.train(config)
+    print(f"Held-out perplexity: {found.label:.2f} for a label, {found.word:.0f} for a word")
     return 0
 
 

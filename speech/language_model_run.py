@@ -1,0 +1,254 @@
+"""The job of training a language model of labels, in a run folder of its own.
+
+The loop is that of `core.training`, and so are its checkpoints; the loss is the mean over labels of
+
+    -log P(y_u | y_1 ... y_{u-1}).
+
+A language model scores the hypotheses of a recognizer, so it has that recognizer's labels.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import cattrs
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..core import checkpoint, learners, run_folder, training
+from . import experiment, packing, recipe, sentences
+from .language_model import LanguageModel, LanguageModelConfig
+from .run_config import LearnersConfig, OptimizerConfig, SpeechConfig
+from .text import Vocabulary
+
+PACKED = "language_model.safetensors"
+FORMAT = "gossamer-language-model-1"
+
+
+@dataclass(frozen=True)
+class LanguageModelRun:
+    """A language model and how it is trained."""
+
+    text: tuple[str, ...] = ("prompts",)
+    """What to read: `prompts` (the bundled training transcripts), or texts in UTF-8 with one
+    sentence for each line, plain or gzipped."""
+    labels_of: str = "prompts"
+    """The recognizer whose labels the model has: the name of one that ships, a run folder or a
+    file."""
+    language: str = "en"
+    """Language of the texts, for their normalization."""
+    batch_size: int = 32
+    """Sentences in a batch, over all learners."""
+    model: LanguageModelConfig = field(
+        default_factory=lambda: LanguageModelConfig(size=256, embedding_size=64, dropout=0.3)
+    )
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(steps=600, peak_learning_rate=4e-3)
+    )
+    learners: LearnersConfig = field(default_factory=lambda: LearnersConfig(number=1))
+    seed: int = 0
+    """Seed of the parameters, the order of the sentences and dropout."""
+    log_every: int = 20
+    """Steps between log lines."""
+    validate_every: int = 100
+    """Steps between perplexities of the held-out sentences."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+    run: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """Run folder; `runs/language-model` by default."""
+
+
+class TrainedLanguageModel(NamedTuple):
+    """A language model with its labels."""
+
+    config: LanguageModelConfig
+    vocabulary: Vocabulary
+    params: Any  # "params": the variables of `model`
+
+    @property
+    def model(self) -> LanguageModel:
+        """The network."""
+        return LanguageModel(self.config, len(self.vocabulary))
+
+
+class Perplexity(NamedTuple):
+    """How well sentences are predicted; 1 is perfectly."""
+
+    label: float
+    word: float  # labels of words and the spaces between them, for each word
+
+
+def train(config: LanguageModelRun) -> Perplexity:
+    """Trains, or continues an interrupted run, and packs the best model.
+
+    Args:
+        config: the run.
+
+    Returns:
+        Perplexity of the best model on the held-out sentences.
+
+    Raises:
+        ValueError: if the text cannot be read or the folder belongs to another run.
+        FloatingPointError: if training diverged.
+    """
+    engine, number = config.learners.engine, config.learners.number
+    if engine == "threads" or engine == "ray":
+        raise ValueError(
+            f"`--engine` must be vmap, shard_map or pmap for a language model, got {engine}."
+        )
+    vocabulary = experiment.find_recognizer(config.labels_of).vocabulary
+    text = sentences.read_sentences(config.text, language=config.language)
+    encoded = sentences.encode(text.train, vocabulary)
+    held_out = sentences.encode(text.dev, vocabulary)
+    model = LanguageModel(config.model, len(vocabulary))
+    batches = sentences.SentenceBatches(
+        encoded, config.batch_size, num_learners=number, seed=config.seed
+    )
+    params = model.init(jax.random.key(config.seed), jnp.zeros((1, 2), jnp.int32))
+    # The optimizer of a recognizer serves, see `recipe.optimizer`.
+    options = dataclasses.replace(
+        SpeechConfig(), optimizer=config.optimizer, learners=config.learners
+    )
+    optimizer = recipe.optimizer(options)
+    described = cattrs.unstructure(dataclasses.replace(config, run=None))
+    folder = run_folder.open_run(
+        config.run or Path("runs/language-model"), described, seed=config.seed
+    )
+    step = training.train_step(loss_function(model), optimizer, axis_name="learner")
+
+    def model_of(state: training.TrainState) -> TrainedLanguageModel:
+        return TrainedLanguageModel(config.model, vocabulary, learners.average(state.params))
+
+    def validate(state: training.TrainState) -> dict[str, float]:
+        found = measure_perplexity(model_of(state), held_out)
+        return {"perplexity": found.label, "word_perplexity": found.word}
+
+    final = training.fit(
+        learners.spread(step, number, engine=engine, donate_argnums=0),
+        training.init_state(
+            params, optimizer, jax.random.key(config.seed + 1), num_learners=number
+        ),
+        batches,
+        run_folder=folder,
+        num_steps=config.optimizer.steps,
+        checkpoint_every=config.checkpoint_every,
+        log_every=config.log_every,
+        validate=validate,
+        validate_every=config.validate_every,
+        best_metric="perplexity",
+        schedule=recipe.schedule(config.optimizer),
+    )
+    found = checkpoint.restore(folder / "best", final)
+    save(folder / PACKED, model_of(final if found is None else found[1]))
+    result = measure_perplexity(load(folder / PACKED), held_out)
+    facts = {
+        "perplexity": result.label,
+        "word_perplexity": result.word,
+        "sentences": len(text.train),
+        "held_out": len(text.dev),
+    }
+    (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n")
+    return result
+
+
+def loss_function(model: LanguageModel) -> Callable[..., Any]:
+    """The loss of one learner, ``loss(params, batch, key) -> (loss, {})``."""
+    apply: Callable[..., Any] = model.apply
+
+    def loss(params: Any, batch: dict[str, jax.Array], key: jax.Array):
+        logits = apply(params, batch["labels"], deterministic=False, rngs={"dropout": key})
+        nats = _nats(logits, batch)
+        return jnp.sum(nats) / jnp.maximum(jnp.sum(1 - batch["label_paddings"]), 1), {}
+
+    return loss
+
+
+def measure_perplexity(trained: TrainedLanguageModel, encoded: list[np.ndarray]) -> Perplexity:
+    """Perplexity of sentences, by label and by word.
+
+    Args:
+        trained: the model.
+        encoded: labels of the sentences.
+
+    Returns:
+        exp(nats / labels) and exp(nats / words).
+    """
+    space = " "
+    total, num_labels, num_words = 0.0, 0, 0
+    ordered = sorted(encoded, key=len)
+    for start in range(0, len(ordered), 64):
+        rows = ordered[start : start + 64]
+        batch = sentences.pad(rows + [np.zeros(0, np.int32)] * (64 - len(rows)))
+        total += float(_score(trained.model, trained.params, batch))
+        num_labels += sum(map(len, rows))
+        num_words += sum(trained.vocabulary.decode(row).count(space) + 1 for row in rows)
+    return Perplexity(math.exp(total / num_labels), _exp(total / num_words))
+
+
+def save(path: str | os.PathLike, trained: TrainedLanguageModel) -> None:
+    """Packs a language model into one file, atomically, in half precision."""
+    tensors, table = packing.pack_tree(trained.params)
+    header = {
+        "format": FORMAT,
+        "config": json.dumps(cattrs.unstructure(trained.config)),
+        "vocabulary": json.dumps(trained.vocabulary.characters, ensure_ascii=False),
+        "codes": json.dumps(table),
+    }
+    partial_path = Path(f"{os.fspath(path)}.partial")
+    save_file(tensors, partial_path, metadata=header)
+    partial_path.replace(path)
+
+
+def load(path: str | os.PathLike) -> TrainedLanguageModel:
+    """Unpacks a language model.
+
+    Args:
+        path: the file, or the folder of its run.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    path = Path(path)
+    path = path / PACKED if path.is_dir() else path
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: not a packed language model ({error}).") from error
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: format {header.get('format')!r}, expected {FORMAT!r}; train it by "
+            "`gossamer train language-model`."
+        )
+    return TrainedLanguageModel(
+        cattrs.structure(json.loads(header["config"]), LanguageModelConfig),
+        Vocabulary(tuple(json.loads(header["vocabulary"]))),
+        packing.unpack_tree(tensors, json.loads(header["codes"])),
+    )
+
+
+def _nats(logits: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """-log P of each label [batch, U], 0 where padded."""
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch["labels"])
+    return nats * (1 - batch["label_paddings"])
+
+
+@jax.jit(static_argnums=0)
+def _score(model: LanguageModel, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+    apply: Callable[..., Any] = model.apply
+    return jnp.sum(_nats(apply(params, batch["labels"]), batch))
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
