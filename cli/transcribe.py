@@ -8,11 +8,12 @@ from typing import Annotated
 
 import tyro
 
-DESCRIPTION = """Read audio files and print one line of text each.
+DESCRIPTION = """Read audio files and print one line of text each, or several alternatives.
 
 examples:
   gossamer transcribe recording.wav
-  gossamer transcribe --run runs/demo --times *.flac"""
+  gossamer transcribe --run runs/demo --times *.flac
+  gossamer transcribe --beam 8 --nbest 5 recording.wav"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Arguments:
     """Run folder of your own model, instead of `pretrained`."""
     times: bool = False
     """Print JSON Lines with the second at which each word begins."""
+    beam: int = 1
+    """Hypotheses that the beam search keeps; 1 takes the most likely symbol at every step."""
+    nbest: int = 1
+    """Texts printed for each file, the best first, each with its log probability; no more than
+    `--beam`, and fewer where the search found no more."""
 
 
 def main(words: list[str]) -> int:
@@ -35,6 +41,13 @@ def main(words: list[str]) -> int:
     if not arguments.audio:
         raise ValueError(
             "no audio file given; name one or more, as in `gossamer transcribe a.wav`."
+        )
+    if arguments.beam < 1:
+        raise ValueError(f"`--beam` must be at least 1, got {arguments.beam}; 1 is greedy search.")
+    if not 1 <= arguments.nbest <= arguments.beam:
+        raise ValueError(
+            f"`--nbest` must be between 1 and `--beam`, got {arguments.nbest} with a beam of "
+            f"{arguments.beam}; add `--beam {max(8, arguments.nbest)}`."
         )
     from ..speech import audio, experiment, recognizer
 
@@ -50,19 +63,26 @@ def main(words: list[str]) -> int:
             print(f"gossamer: {error}", file=sys.stderr)
             failures += 1
             continue
-        (transcript,) = recognizer.transcribe(model, [waveform])
-        print(_format(path, transcript, times=arguments.times, many=len(arguments.audio) > 1))
+        (transcripts,) = recognizer.transcribe_nbest(
+            model, [waveform], beam=arguments.beam, nbest=arguments.nbest
+        )
+        for transcript in transcripts:
+            print(_format(path, transcript, arguments))
     return 2 if failures else 0
 
 
-def _format(path: Path, transcript, *, times: bool, many: bool) -> str:
-    if times:
+def _format(path: Path, transcript, arguments: Arguments) -> str:
+    scored = arguments.nbest > 1
+    if arguments.times:
         starts = [
             {"word": word, "seconds": round(seconds, 2)}
             for word, seconds in _word_starts(transcript.labels)
         ]
-        return json.dumps({"audio": str(path), "text": transcript.text, "words": starts})
-    return f"{path}\t{transcript.text}" if many else transcript.text
+        line = {"audio": str(path), "text": transcript.text, "words": starts}
+        return json.dumps(line | ({"score": round(transcript.score, 3)} if scored else {}))
+    columns = [str(path)] if len(arguments.audio) > 1 else []
+    columns += [f"{transcript.score:.2f}"] if scored else []
+    return "\t".join([*columns, transcript.text])
 
 
 def _word_starts(labels: list[tuple[str, float]]) -> list[tuple[str, float]]:

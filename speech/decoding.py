@@ -1,5 +1,7 @@
 """Greedy decoding of a transducer, batched, with every utterance at its own pace.
 
+The other search, `beam_search`, lives in `beam` and can be had from here too.
+
 At frame t after labels y the most likely symbol of ``joiner(h_t, g_y)`` is taken: the blank moves
 on to frame t + 1, a label is emitted and may be followed by others in the same frame.  Between two
 labels the predictor's vector ``g_y`` stands still, so the joiner can look at several frames at
@@ -19,14 +21,14 @@ References:
     transducers, 2024, arXiv:2406.06220.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-PredictorStep = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
-Joiner = Callable[[jax.Array, jax.Array], jax.Array]
+from .beam import Joiner, NBest, PredictorStep, beam_search, check
+
+__all__ = ["Hypotheses", "NBest", "beam_search", "greedy_decode"]
 
 
 class Hypotheses(NamedTuple):
@@ -99,22 +101,15 @@ def greedy_decode(
         >>> hypotheses.labels.tolist(), hypotheses.frames.tolist()
         ([[1, 2, 0, 0]], [[0, 2, 0, 0]])
     """
-    if encoded.ndim != 3 or encoded_paddings.shape != encoded.shape[:2]:
-        raise ValueError(
-            "`encoded` must be [batch, frames, E] and `encoded_paddings` [batch, frames], got "
-            f"{encoded.shape} and {encoded_paddings.shape}."
-        )
+    check(
+        encoded,
+        encoded_paddings,
+        max_symbols_per_frame=max_symbols_per_frame,
+        max_labels=max_labels,
+        lookahead=lookahead,
+    )
     batch, num_frames, _ = encoded.shape
-    bounds = {
-        "encoded.shape[1]": num_frames,
-        "max_symbols_per_frame": max_symbols_per_frame,
-        "max_labels": num_frames * max_symbols_per_frame if max_labels is None else max_labels,
-        "lookahead": lookahead,
-    }
-    for name, bound in bounds.items():
-        if bound < 1:
-            raise ValueError(f"`{name}` must be positive, got {bound}.")
-    max_labels = bounds["max_labels"]
+    max_labels = num_frames * max_symbols_per_frame if max_labels is None else max_labels
     lengths = jnp.sum(encoded_paddings == 0, axis=1)
     encoded = jnp.pad(encoded, ((0, 0), (0, lookahead), (0, 0)))  # lest the last window is shifted
     rows, offsets = jnp.arange(batch), jnp.arange(lookahead)[None]

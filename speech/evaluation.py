@@ -21,7 +21,11 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: recognizer.Recognizer, utterances: Sequence[Utterance], *, timed: bool = True
+    model: recognizer.Recognizer,
+    utterances: Sequence[Utterance],
+    *,
+    timed: bool = True,
+    beam: int = 1,
 ) -> Evaluation:
     """Reads recordings and compares with their transcripts.
 
@@ -31,21 +35,22 @@ def evaluate(
         timed: reads everything twice, so that the second reading measures speed without
             compilation;
             otherwise the real-time factor is NaN.
+        beam: hypotheses of the beam search; 1 is greedy search.
 
     Returns:
         The `Evaluation`.
 
     Raises:
-        ValueError: if there are no recordings.
+        ValueError: if there are no recordings, or `beam` is not positive.
     """
     if not len(utterances):
         raise ValueError("`utterances` must not be empty; the corpus has no such split.")
     waveforms = [utterance.waveform for utterance in utterances]
-    transcripts = recognizer.transcribe(model, waveforms)
+    transcripts = recognizer.transcribe(model, waveforms, beam=beam)
     real_time_factor = float("nan")
     if timed:
         start = time.perf_counter()
-        recognizer.transcribe(model, waveforms)
+        recognizer.transcribe(model, waveforms, beam=beam)
         seconds = sum(map(len, waveforms)) / model.config.data.sample_rate
         real_time_factor = (time.perf_counter() - start) / seconds
     errors = word_error.word_error_rate(

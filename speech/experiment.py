@@ -98,6 +98,8 @@ def score(
     data: Corpus,
     command: str = "",
     training_seconds: float | None = None,
+    *,
+    beam: int = 1,
 ) -> evaluation.Evaluation:
     """Scores a packed recognizer on the test recordings, prints the result and writes the report.
 
@@ -107,11 +109,12 @@ def score(
         data: the corpus.
         command: the command line, for the report.
         training_seconds: how long training took, where known.
+        beam: hypotheses of the beam search; 1 is greedy search.
 
     Returns:
         The evaluation.
     """
-    result = evaluation.evaluate(model, data.test)
+    result = evaluation.evaluate(model, data.test, beam=beam)
     config = model.config
     run = summary.RunSummary(
         title=f"{folder.name}: {_describe_learners(config.learners.number)}",
@@ -123,6 +126,7 @@ def score(
             for leaf in jax.tree.leaves(model.params["params"], is_leaf=is_quantized)
         ),
         num_bytes=(folder / PACKED).stat().st_size,
+        search=f"beam of {beam}" if beam > 1 else None,
         real_time_factor=result.real_time_factor,
         training_seconds=training_seconds,
         num_learners=config.learners.number,

@@ -5,6 +5,7 @@ A packed recognizer is one safetensors file: the parameters in half precision or
 a training checkpoint or less and holds no code.
 """
 
+import heapq
 import itertools
 import json
 import os
@@ -21,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from . import features, packing, pauses
-from .decoding import Hypotheses, greedy_decode
+from .beam import NBest, beam_search
+from .decoding import greedy_decode
 from .policies import named_policy
 from .run_config import SpeechConfig
 from .text import Vocabulary
@@ -54,35 +56,78 @@ class Transcript(NamedTuple):
 
     text: str
     labels: list[tuple[str, float]]  # each character with the second at which it was emitted
-    score: float  # log probability of the decoded path
+    score: float  # log probability: of the path if greedy, of all alignments found by a beam
 
 
 def transcribe(
-    recognizer: Recognizer, waveforms: Sequence[np.ndarray], *, max_seconds: float = 12.0
+    recognizer: Recognizer,
+    waveforms: Sequence[np.ndarray],
+    *,
+    max_seconds: float = 12.0,
+    beam: int = 1,
 ) -> list[Transcript]:
-    """Reads recordings with batched greedy search.
+    """Reads recordings with batched search.
 
     Args:
         recognizer: the model.
         waveforms: recordings ``[samples]`` in [-1, 1] at the recognizer's sample rate.
         max_seconds: longer recordings are cut at their pauses into pieces of at most this length.
+        beam: hypotheses of the beam search; 1 takes the most likely symbol at every step instead.
 
     Returns:
         One transcript per recording, in order.
+
+    Raises:
+        ValueError: if `beam` is not positive.
     """
+    lists = transcribe_nbest(recognizer, waveforms, max_seconds=max_seconds, beam=beam, nbest=1)
+    return [transcripts[0] for transcripts in lists]
+
+
+def transcribe_nbest(
+    recognizer: Recognizer,
+    waveforms: Sequence[np.ndarray],
+    *,
+    max_seconds: float = 12.0,
+    beam: int = 16,
+    nbest: int = 5,
+) -> list[list[Transcript]]:
+    """Reads recordings with batched search and tells the alternatives.
+
+    Args:
+        recognizer: the model.
+        waveforms: as in `transcribe`.
+        max_seconds: as in `transcribe`; the alternatives of a recording combine those of its
+            pieces.
+        beam: as in `transcribe`.
+        nbest: transcripts per recording, no more than ``beam``.
+
+    Returns:
+        For each recording up to ``nbest`` transcripts of different texts, the best first, at least
+        one.
+
+    Raises:
+        ValueError: if `beam` or `nbest` is not positive, or `nbest` is larger than `beam`.
+    """
+    if beam < 1:
+        raise ValueError(f"`beam` must be positive, got {beam}; 1 is greedy search.")
+    if not 1 <= nbest <= beam:
+        raise ValueError(
+            f"`nbest` must be between 1 and `beam`, got {nbest} with a beam of {beam}; widen the "
+            "beam."
+        )
     sample_rate = recognizer.config.data.sample_rate
     pieces = [
         (owner, start, waveform[start:end])
         for owner, waveform in enumerate(waveforms)
         for start, end in _spans(pauses.cut(waveform, sample_rate, max_seconds=max_seconds))
     ]
-    parts: list[list[tuple[int, Transcript]]] = [[] for _ in waveforms]
+    parts: list[list[tuple[int, list[Transcript]]]] = [[] for _ in waveforms]
     for batch in _batches(pieces, sample_rate):
-        hypotheses = _read(recognizer, [piece for _, _, piece in batch])
+        found = _read(recognizer, [piece for _, _, piece in batch], beam, nbest)
         for row, (owner, start, _) in enumerate(batch):
-            transcript = _transcript(recognizer, hypotheses, row, start / sample_rate)
-            parts[owner].append((start, transcript))
-    return [_concatenate([part for _, part in sorted(group, key=_start)]) for group in parts]
+            parts[owner].append((start, _transcripts(recognizer, found, row, start / sample_rate)))
+    return [_combine([part for _, part in sorted(group, key=_start)], nbest) for group in parts]
 
 
 def save(path: str | os.PathLike, recognizer: Recognizer) -> None:
@@ -149,7 +194,7 @@ def _spans(boundaries: list[int]) -> Iterator[tuple[int, int]]:
     return itertools.pairwise(boundaries)
 
 
-def _start(part: tuple[int, Transcript]) -> int:
+def _start(part: tuple[int, list[Transcript]]) -> int:
     return part[0]
 
 
@@ -170,7 +215,7 @@ def _bound(num_samples: int, sample_rate: int) -> int:
     return int(bound)
 
 
-def _read(recognizer: Recognizer, waveforms: list[np.ndarray]) -> Hypotheses:
+def _read(recognizer: Recognizer, waveforms: list[np.ndarray], beam: int, nbest: int) -> NBest:
     sample_rate = recognizer.config.data.sample_rate
     bound = _bound(max(map(len, waveforms)), sample_rate)
     rows = 1 << (len(waveforms) - 1).bit_length()  # few batch sizes too
@@ -180,47 +225,66 @@ def _read(recognizer: Recognizer, waveforms: list[np.ndarray]) -> Hypotheses:
         batch[row, : len(waveform)] = waveform
         paddings[row, : len(waveform)] = 0
     return jax.device_get(
-        _decode(recognizer.model, sample_rate, recognizer.params, batch, paddings)
+        _decode(recognizer.model, sample_rate, beam, nbest, recognizer.params, batch, paddings)
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _decode(
-    model: Transducer, sample_rate: int, params: Any, waveform: jax.Array, paddings: jax.Array
-) -> Hypotheses:
+    model: Transducer,
+    sample_rate: int,
+    beam: int,
+    nbest: int,
+    params: Any,
+    waveform: jax.Array,
+    paddings: jax.Array,
+) -> NBest:
     apply: Callable[..., Any] = model.apply
     inputs, input_paddings = features.extract(waveform, sample_rate, waveform_paddings=paddings)
     encoded, encoded_paddings = apply(params, inputs, input_paddings, method="encode")
-    return greedy_decode(
-        encoded,
-        encoded_paddings,
-        predictor_step=lambda tokens, state: apply(params, tokens, state, method="predict_step"),
-        joiner=lambda frames, prefixes: apply(params, frames, prefixes, method="join"),
-        initial_state=model.initial_state(waveform.shape[0]),
-    )
+    network: dict[str, Any] = {
+        "predictor_step": lambda tokens, state: apply(params, tokens, state, method="predict_step"),
+        "joiner": lambda frames, prefixes: apply(params, frames, prefixes, method="join"),
+        "initial_state": model.initial_state(waveform.shape[0]),
+    }
+    if beam > 1:
+        return beam_search(encoded, encoded_paddings, beam=beam, nbest=nbest, **network)
+    hypotheses = greedy_decode(encoded, encoded_paddings, **network)
+    return NBest(**{name: leaf[:, None] for name, leaf in hypotheses._asdict().items()})
 
 
-def _transcript(
-    recognizer: Recognizer, hypotheses: Hypotheses, row: int, offset: float
-) -> Transcript:
-    length = int(np.sum(1 - hypotheses.label_paddings[row]))
-    labels = hypotheses.labels[row, :length]
+def _transcripts(recognizer: Recognizer, found: NBest, row: int, offset: float) -> list[Transcript]:
+    """The transcripts of one piece of a recording, which starts after ``offset`` seconds."""
     seconds_per_frame = 0.02 * recognizer.config.model.reduction
-    times = offset + seconds_per_frame * hypotheses.frames[row, :length]
-    text = recognizer.vocabulary.decode(labels)
-    return Transcript(
-        " ".join(text.split()),
-        [
+    transcripts = []
+    for labels, paddings, frames, score in zip(*(leaf[row] for leaf in found), strict=True):
+        length = int(np.sum(1 - paddings))
+        if transcripts and not np.isfinite(score):
+            break  # there are no more sequences
+        text = recognizer.vocabulary.decode(labels[:length])
+        times = offset + seconds_per_frame * frames[:length]
+        emitted = [
             (recognizer.vocabulary.decode([label]), float(time))
-            for label, time in zip(labels, times, strict=True)
-        ],
-        float(hypotheses.scores[row]),
-    )
+            for label, time in zip(labels[:length], times, strict=True)
+        ]
+        transcripts.append(Transcript(" ".join(text.split()), emitted, float(score)))
+    return transcripts
 
 
-def _concatenate(parts: list[Transcript]) -> Transcript:
+def _combine(parts: list[list[Transcript]], nbest: int) -> list[Transcript]:
+    """The best of all ways to choose one transcript of each piece, of equal texts only the best."""
+    best = [Transcript("", [], 0.0)]
+    for part in parts:
+        pairs = [_concatenate(left, right) for left in best for right in part]
+        ranked = sorted(pairs, key=lambda transcript: -transcript.score)
+        distinct = {transcript.text: transcript for transcript in reversed(ranked)}
+        best = heapq.nlargest(nbest, distinct.values(), key=lambda transcript: transcript.score)
+    return best
+
+
+def _concatenate(left: Transcript, right: Transcript) -> Transcript:
     return Transcript(
-        " ".join(part.text for part in parts if part.text),
-        [label for part in parts for label in part.labels],
-        sum(part.score for part in parts),
+        " ".join(text for text in (left.text, right.text) if text),
+        left.labels + right.labels,
+        left.score + right.score,
     )

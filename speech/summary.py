@@ -45,6 +45,7 @@ class RunSummary(NamedTuple):
     errors: word_error.WordErrorRate
     num_parameters: int
     num_bytes: int  # of the model file on disk
+    search: str | None = None  # how it was decoded, if not greedily
     real_time_factor: float | None = None  # seconds of computing per second of speech
     training_seconds: float | None = None
     num_learners: int = 1
@@ -136,6 +137,8 @@ def list_facts(summary: RunSummary) -> list[tuple[str, str]]:
         ("Parameters", f"{summary.num_parameters:,}"),
         ("Size on disk", format_bytes(summary.num_bytes)),
     ]
+    if summary.search is not None:
+        facts.append(("Search", summary.search))
     if summary.real_time_factor is not None:
         facts.append(("Real-time factor", f"{summary.real_time_factor:.3g}"))
     if summary.training_seconds is not None:

@@ -82,6 +82,19 @@ def test_train_evaluate_transcribe(manifest, tmp_path, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["audio"] for line in lines] == ["0.wav", "8.wav"]
 
+    best = ["transcribe", "--run", "run", "--beam", "3", "--nbest", "2"]
+    assert main([*best, "0.wav", "8.wav"]) == 0
+    columns = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, *_ in columns] in (["0.wav"] * 2 + ["8.wav"] * 2, ["0.wav", "8.wav"])
+    assert all(float(score) <= 0 for _, score, _ in columns)
+    assert main([*best, "--times", "0.wav"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["score"] <= 0
+    assert main(["evaluate", "run", "--beam", "2"]) == 0
+    assert "beam of 2" in capsys.readouterr().out
+    assert json.loads((run / "result.json").read_text())["Search"] == "beam of 2"
+    assert main(["evaluate", str(run / "recognizer.safetensors"), "--beam", "2"]) == 0
+    assert "manifest: word error rate" in capsys.readouterr().out
+
     def go_on(run, source, *options):
         """One step in another run, from the parameters of a first."""
         return main(
@@ -159,6 +172,8 @@ def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, ca
         "broken.tsv": ["train", "speech", "demo", "--run", "r", "--data.corpus", str(broken)],
         "absent.tsv": ["train", "speech", "demo", "--run", "r", "--data.corpus", "absent.tsv"],
         "norun": ["evaluate", "norun"],
+        "`--beam`": ["evaluate", "prompts", "--beam", "0"],
+        "`--nbest`": ["transcribe", "0.wav", "--nbest", "2"],
         "nowhere": ["train", "speech", "demo", "--run", "r", "--from", "nowhere"],
     }
     for name, words in calls.items():

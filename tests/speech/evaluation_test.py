@@ -21,7 +21,7 @@ def utterances():
 
 @pytest.fixture
 def model(monkeypatch):
-    def hear(model, waveforms):
+    def hear(model, waveforms, *, beam):
         return [
             Transcript(HEARD[round(float(8 * waveform[0]))], [], -1.0) for waveform in waveforms
         ]

@@ -73,10 +73,42 @@ def test_long_recordings_are_read_piece_by_piece(model, waveforms):
     assert max(times) > 2.0
 
 
+def test_a_beam_reads_together_as_alone_and_no_worse_than_greedy(model, waveforms):
+    greedy = recognizer.transcribe(model, waveforms)
+    together = recognizer.transcribe_nbest(model, waveforms, beam=4, nbest=3)
+    for waveform, transcripts, path in zip(waveforms, together, greedy, strict=True):
+        assert transcripts[0].score >= path.score - 1e-4
+        scores = [transcript.score for transcript in transcripts]
+        assert scores == sorted(scores, reverse=True)
+        assert len({transcript.text for transcript in transcripts}) == len(transcripts)
+        (alone,) = recognizer.transcribe(model, [waveform], beam=4)
+        assert alone.text == transcripts[0].text
+        assert alone.score == pytest.approx(transcripts[0].score, rel=1e-4)
+
+
+def test_alternatives_of_a_long_recording_combine_those_of_its_pieces(model, waveforms):
+    cut = {"max_seconds": 1.0, "beam": 4}
+    (transcripts,) = recognizer.transcribe_nbest(model, [waveforms[3]], nbest=4, **cut)
+    (best,) = recognizer.transcribe(model, [waveforms[3]], **cut)
+    assert transcripts[0].text == best.text
+    assert len({transcript.text for transcript in transcripts}) == len(transcripts) == 4
+    for transcript in transcripts:
+        times = [time for _, time in transcript.labels]
+        assert times == sorted(times)
+
+
+@pytest.mark.parametrize(("beam", "nbest"), [(0, 1), (4, 0), (4, 5), (1, 2)])
+def test_refuses_lists_longer_than_the_beam(model, waveforms, beam, nbest):
+    with pytest.raises(ValueError, match=r"`beam` must be positive|`nbest` must be between 1"):
+        recognizer.transcribe_nbest(model, waveforms, beam=beam, nbest=nbest)
+
+
 @pytest.mark.parametrize("samples", [0, 1, 100])
 def test_hardly_any_sound_gives_no_text(model, samples):
     (transcript,) = recognizer.transcribe(model, [np.zeros(samples, np.float32)])
     assert transcript == ("", [], 0.0)
+    (found,) = recognizer.transcribe(model, [np.zeros(samples, np.float32)], beam=2)
+    assert found == ("", [], 0.0)
 
 
 def test_packing_gives_the_model_back(model, waveforms, tmp_path):

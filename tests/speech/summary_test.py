@@ -67,13 +67,19 @@ def test_unknown_values_have_no_row():
     labels = [label for label, _ in summary.list_facts(make_run())]
     assert "Training time" not in labels
     full = make_run(
-        real_time_factor=0.02, training_seconds=61.0, topology="ring", num_steps=5000, seed=0
+        search="beam of 4",
+        real_time_factor=0.02,
+        training_seconds=61.0,
+        topology="ring",
+        num_steps=5000,
+        seed=0,
     )
     facts = dict(summary.list_facts(full))
     assert facts["Training time"] == "1 min 1 s"
     assert facts["Steps"] == "5,000"
     assert facts["Seed"] == "0"
     assert facts["Topology"] == "ring"
+    assert facts["Search"] == "beam of 4"
 
 
 @pytest.mark.parametrize("width", [16, 24, 80])
