@@ -60,12 +60,14 @@ def test_masks_differ_by_key_and_only_when_asked_for(batch):
     assert np.any(first != second)
 
 
-def test_length_perturbation_only_moves_the_stacked_frames(batch, key):
+def test_length_perturbation_only_moves_the_stacked_frames_with_the_same_masks(batch, key):
     length = LengthPerturbationConfig(probability=1.0, drop_run=3, insert_run=2)
-    plain, paddings = perturbation.augmented_features(CONFIG, batch, key)
-    config = with_augmentation(length_perturb=length)
+    masks = with_augmentation(num_frequency_masks=2)
+    plain, paddings = perturbation.augmented_features(masks, batch, key)
+    config = with_augmentation(num_frequency_masks=2, length_perturb=length)
     moved, moved_paddings = perturbation.augmented_features(config, batch, key)
     assert moved.shape[1] > plain.shape[1]
+    assert not plain[0].any(axis=0).all()  # some filters are masked
     for row in range(3):
         source = np.asarray(plain[row][paddings[row] == 0])
         result = np.asarray(moved[row][moved_paddings[row] == 0])
