@@ -18,6 +18,7 @@ from ..core.async_training import Steps, gradient_of
 from ..core.ray_runtime import Actors
 from . import recipe, training_data
 from .corpus import Corpus
+from .perturbation import TokenLogits
 from .run_config import SpeechConfig
 from .transducer import Transducer
 
@@ -37,7 +38,13 @@ class Engine(NamedTuple):
 
 @contextlib.contextmanager
 def open_engine(
-    config: SpeechConfig, model: Transducer, params: Any, data: Corpus, folder: Path
+    config: SpeechConfig,
+    model: Transducer,
+    params: Any,
+    data: Corpus,
+    folder: Path,
+    *,
+    token_logits: TokenLogits | None = None,
 ) -> Iterator[Engine]:
     """The engine of a run; at the end of the context its learners stop.
 
@@ -47,6 +54,7 @@ def open_engine(
         params: those that all learners start from.
         data: the corpus.
         folder: the run folder, which receives the traces of asynchronous runs.
+        token_logits: the language model of scheduled sampling, see `recipe.loss_function`.
 
     Yields:
         The engine.
@@ -54,12 +62,12 @@ def open_engine(
     state = initial_state(config, params)
     number, engine = config.learners.number, config.learners.engine
     if engine == "threads" or engine == "ray":
-        with _runtime(config, model, data) as runtime:
+        with _runtime(config, model, data, token_logits) as runtime:
             steps = Steps(runtime, number, folder / "traces")
             yield Engine(steps, state, itertools.count(1), steps.read, steps.totals)
         return
     optimizer = recipe.optimizer(config)
-    step = recipe.training_step(config, model, optimizer)
+    step = recipe.training_step(config, model, optimizer, token_logits=token_logits)
     step = learners.spread(step, number, engine=engine, donate_argnums=0)
     batches = training_data.training_batches(config, data)
     yield Engine(step, state, batches, lambda state: state, dict)
@@ -74,9 +82,11 @@ def initial_state(config: SpeechConfig, params: Any) -> Any:
     return training.init_state(params, optimizer, _key(config), num_learners=config.learners.number)
 
 
-def _runtime(config: SpeechConfig, model: Transducer, data: Corpus) -> Runtime:
+def _runtime(
+    config: SpeechConfig, model: Transducer, data: Corpus, token_logits: TokenLogits | None
+) -> Runtime:
     work = (
-        gradient_of(recipe.training_loss(config, model)),
+        gradient_of(recipe.training_loss(config, model, token_logits=token_logits)),
         recipe.optimizer(config),
         _key(config),
         config.learners.build(),

@@ -4,16 +4,19 @@ A run folder holds everything a run was and gave:
 
     config.json versions.json seed     what was asked for, under which versions
     metrics.jsonl, TensorBoard events  training and validation, step by step
+    language_model/                    that of scheduled sampling, if the run has any
     checkpoints/ best/                 the newest states, and the best one in validation
     traces/                            who did what when, if learners do not wait for each other
     recognizer.safetensors             the best averaged model, packed
     result.json report.html            word error rate on the test recordings, and its page
 """
 
+import functools
 import json
 import math
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +27,27 @@ from rich.console import Console
 
 from ..core import checkpoint, learners, metrics, run_folder, training
 from ..core.quantization import is_quantized
-from . import engines, evaluation, recipe, recognizer, report, summary, training_data
+from . import (
+    engines,
+    evaluation,
+    language_model_training,
+    recipe,
+    recognizer,
+    report,
+    summary,
+    training_data,
+)
 from .calibration import calibrate, first_clips
 from .corpus import Corpus
+from .language_model import LanguageModel
+from .perturbation import TokenLogits
 from .policies import deploy_variables, named_policy
 from .recognizer import Recognizer
 from .run_config import CompressionConfig, LearnersConfig, SpeechConfig
 from .transducer import Transducer
 
 PACKED = "recognizer.safetensors"
+LANGUAGE_MODEL = "language_model"
 
 
 def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> evaluation.Evaluation:
@@ -52,6 +67,8 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
     """
     config.learners.check()
     config.compression.check(config.learners)
+    config.augmentation.check()
+    config.label_noise.check()
     data = training_data.load_corpus(config)
     model = build_model(config, data)
     params = initial_parameters(model, config.seed)
@@ -69,7 +86,10 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
         return {"wer": errors.rate, "cer": errors.character_error_rate}
 
     start = time.perf_counter()
-    with engines.open_engine(config, model, params, data, folder) as engine:
+    token_logits = sampling_model(config, data, folder / LANGUAGE_MODEL)
+    with engines.open_engine(
+        config, model, params, data, folder, token_logits=token_logits
+    ) as engine:
         final = training.fit(
             engine.step,
             engine.state,
@@ -145,6 +165,33 @@ def score(
     summary.print_summary(run, prompts, console=console)
     console.print(f"\nReport: {folder / 'report.html'}")
     return result
+
+
+def sampling_model(config: SpeechConfig, data: Corpus, folder: Path) -> TokenLogits | None:
+    """The language model of scheduled sampling, trained on the training transcripts.
+
+    Args:
+        config: the run.
+        data: the corpus.
+        folder: where the language model is trained, or was.
+
+    Returns:
+        Logits of the next label after each prefix; None if the run does not sample.
+    """
+    noise = config.label_noise
+    if noise.scheduled_sampling == 0:
+        return None
+    model = LanguageModel(noise.language_model, len(data.vocabulary))
+    variables = language_model_training.train(
+        model,
+        data.train.texts,
+        data.vocabulary,
+        folder,
+        num_steps=noise.language_model_steps,
+        seed=config.seed,
+    )
+    apply: Callable[..., Any] = model.apply
+    return functools.partial(apply, variables)
 
 
 def best_parameters(folder: str | Path) -> dict[str, Any]:

@@ -13,6 +13,12 @@ A batch is a dict with, in optax's ``ctc_loss`` convention (padding on the right
     labels             [batch, labels] int32
     label_paddings     [batch, labels] float32
 
+if asked for
+
+    alternatives           [batch, number, labels] int32, see ``alternatives``
+    alternative_paddings   [batch, number, labels] float32
+    step                   [batch] int32, the number of the batch, the same in all rows
+
 and, with ``num_learners``, a leading axis that gives every learner its own shard of the rows.
 """
 
@@ -23,11 +29,12 @@ from typing import Literal
 
 import grain
 import numpy as np
-import soxr
 
 from . import batch_plan
+from .alternatives import Alternatives, check, encode, join
+from .augmentation import speed_perturb
 from .batch_plan import Bucket, Item, Lengths, PlannedBatch
-from .corpus import Utterances
+from .corpus import Utterance, Utterances
 from .text import BLANK_ID, Vocabulary
 
 Batch = dict[str, np.ndarray]
@@ -50,6 +57,8 @@ def batches(
     join_probability: float = 0.0,
     labels_per_second: float = LABELS_PER_SECOND,
     on_error: Literal["raise", "skip"] = "raise",
+    alternatives: Alternatives | None = None,
+    with_step: bool = False,
     num_threads: int = 2,
 ) -> grain.DatasetIterator[Batch]:
     """Training batches, with ``get_state()`` and ``set_state(state)`` to resume.
@@ -69,6 +78,9 @@ def batches(
         labels_per_second: bounds the number of labels of a bucket.
         on_error: whether utterances that no bucket holds, or that have unknown characters, are
             refused or left out with a counted warning.
+        alternatives: other transcripts of utterances by their names; those that are longer than
+            the bucket's labels are left out.
+        with_step: whether to tell the number of the batch.
         num_threads: background readers; 0 reads in the calling thread.
 
     Returns:
@@ -95,10 +107,12 @@ def batches(
         join_probability=join_probability,
         labels_per_second=labels_per_second,
         on_error=on_error,
+        alternatives=alternatives,
+        with_step=with_step,
     )
     load = functools.partial(load, num_learners=num_learners)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * num_threads)
-    return iter(grain.MapDataset.source(plan).map(load).to_iter_dataset(options))
+    return iter(grain.MapDataset.source(plan).map_with_index(load).to_iter_dataset(options))
 
 
 def shards(
@@ -132,7 +146,7 @@ def shards(
         planned = plan[step]
         rows = len(planned.items) // num_learners
         items = planned.items[learner * rows : (learner + 1) * rows]
-        return load(planned._replace(items=items), num_learners=None)
+        return load(step, planned._replace(items=items), num_learners=None)
 
     return shard
 
@@ -151,8 +165,10 @@ def _prepare(
     join_probability: float = 0.0,
     labels_per_second: float = LABELS_PER_SECOND,
     on_error: Literal["raise", "skip"] = "raise",
+    alternatives: Alternatives | None = None,
+    with_step: bool = False,
 ) -> tuple[batch_plan.BatchPlan, Callable[..., Batch]]:
-    """The plan of all batches, and ``load(planned, num_learners=...)``; see `batches`."""
+    """The plan of all batches, and ``load(step, planned, num_learners=...)``; see `batches`."""
     shapes = batch_plan.make_buckets(buckets, labels_per_second=labels_per_second)
     if num_learners is not None and any(
         num_learners < 1 or shape.rows % num_learners for shape in shapes
@@ -169,6 +185,8 @@ def _prepare(
         raise ValueError(f"`join_probability` must be in [0, 1], got {join_probability}.")
     if num_epochs is not None and num_epochs < 1:
         raise ValueError(f"`num_epochs` must be positive or None, got {num_epochs}.")
+    if alternatives is not None:
+        check(alternatives, vocabulary)
     usable = _usable(utterances, vocabulary, shapes[-1], on_error)
     lengths = Lengths(
         np.array([utterances.seconds[i] for i in usable], np.float64),
@@ -190,6 +208,8 @@ def _prepare(
         vocabulary=vocabulary,
         sample_rate=sample_rate,
         buckets=shapes,
+        alternatives=alternatives,
+        with_step=with_step,
     )
     return plan, load
 
@@ -232,6 +252,7 @@ def evaluation_batches(
         yield (
             indices,
             _load_planned(
+                0,
                 planned,
                 utterances=utterances,
                 usable=usable,
@@ -276,6 +297,7 @@ def _usable(
 
 
 def _load_planned(
+    step: int,
     planned: PlannedBatch,
     *,
     utterances: Utterances,
@@ -284,6 +306,8 @@ def _load_planned(
     sample_rate: int,
     buckets: Sequence[Bucket],
     num_learners: int | None,
+    alternatives: Alternatives | None = None,
+    with_step: bool = False,
 ) -> Batch:
     """Reads, augments and pads the rows of a batch, or of a part of one."""
     bucket, num_rows = buckets[planned.bucket], len(planned.items)
@@ -292,8 +316,13 @@ def _load_planned(
     waveform_paddings = np.ones_like(waveform)
     labels = np.full((num_rows, bucket.labels), BLANK_ID, np.int32)
     label_paddings = np.ones(labels.shape, np.float32)
+    others = []
     for row, item in enumerate(planned.items):
-        sound, text = _load_item(item, utterances, usable, vocabulary, sample_rate)
+        pieces = [utterances[usable[index]] for index in item.indices]
+        sound, text = _join(item, pieces, vocabulary, sample_rate)
+        if alternatives is not None:
+            heard = [(piece.text, alternatives.get(piece.name, ())) for piece in pieces]
+            others.append(join(heard, _separator(vocabulary)))
         sound = sound[:samples]  # resampling rounds up by less than a sample
         waveform[row, : len(sound)] = sound
         waveform_paddings[row, : len(sound)] = 0
@@ -305,31 +334,37 @@ def _load_planned(
         "labels": labels,
         "label_paddings": label_paddings,
     }
+    if alternatives is not None:
+        number = max([1, *map(len, alternatives.values())])
+        batch["alternatives"], batch["alternative_paddings"] = encode(
+            others, vocabulary, number=number, length=bucket.labels
+        )
+    if with_step:
+        batch["step"] = np.full(num_rows, step, np.int32)
     if num_learners is None:
         return batch
-    return {name: value.reshape(num_learners, -1, value.shape[1]) for name, value in batch.items()}
+    return {
+        name: value.reshape(num_learners, -1, *value.shape[1:]) for name, value in batch.items()
+    }
 
 
-def _load_item(
-    item: Item,
-    utterances: Utterances,
-    usable: Sequence[int],
-    vocabulary: Vocabulary,
-    sample_rate: int,
+def _join(
+    item: Item, utterances: Sequence[Utterance], vocabulary: Vocabulary, sample_rate: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The waveform and the labels of one row."""
     pieces, texts = [], []
-    for index, gap in zip(item.indices, (*item.gaps, 0.0), strict=True):
-        utterance = utterances[usable[index]]
+    for utterance, gap in zip(utterances, (*item.gaps, 0.0), strict=True):
         if utterance.sample_rate != sample_rate:
             raise ValueError(
                 f"`sample_rate` must be that of the utterances, {utterance.sample_rate}, "
                 f"got {sample_rate}."
             )
-        waveform = utterance.waveform
-        if item.speed != 1:
-            waveform = soxr.resample(waveform, sample_rate * item.speed, sample_rate)
+        waveform = speed_perturb(utterance.waveform, sample_rate, speed=item.speed)
         pieces += [waveform, np.zeros(int(gap * sample_rate), np.float32)]
         texts.append(utterance.text)
-    separator = " " if " " in vocabulary.characters else ""
-    return np.concatenate(pieces), vocabulary.encode(separator.join(texts))
+    return np.concatenate(pieces), vocabulary.encode(_separator(vocabulary).join(texts))
+
+
+def _separator(vocabulary: Vocabulary) -> str:
+    """What stands between utterances."""
+    return " " if " " in vocabulary.characters else ""

@@ -6,7 +6,8 @@ The loss of one learner's batch is, per label,
 
 where the auxiliary frame-wise term brings the encoder to life on small corpora (the usual
 alternative is to initialize it from a trained CTC model).  Features are computed inside the jitted
-step from waveforms, masked by SpecAugment, and only then differentiated and stacked.
+step from waveforms; labels are the loss's targets and what the predictor reads.  What training
+changes of all three is in `perturbation`.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,9 +31,8 @@ from ..core import (
     weight_noise,
 )
 from ..core.paths import named_leaves
-from . import features
-from .augmentation import spec_augment
 from .calibration import WEIGHTS
+from .perturbation import TokenLogits, augmented_features, noisy_prefixes, smoothed_targets
 from .policies import quantize_variables
 from .run_config import CompressionConfig, OptimizerConfig, SpeechConfig
 from .transducer import Transducer
@@ -109,25 +109,38 @@ def _descent(
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
 
 
-def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]:
+def loss_function(
+    config: SpeechConfig, model: Transducer, *, token_logits: TokenLogits | None = None
+) -> Callable[..., Any]:
     """Builds the loss of one learner.
 
     Args:
         config: the run.
         model: the transducer.
+        token_logits: the language model of scheduled sampling, if the run samples.
 
     Returns:
         ``loss(params, batch, key) -> (loss, metrics)`` with scalar results; the batch holds
         ``waveform`` and ``waveform_paddings`` ``[batch, samples]``, ``labels`` and
-        ``label_paddings`` ``[batch, U]``.
+        ``label_paddings`` ``[batch, U]``, and what else `config.label_noise` needs, see `loader`.
+
+    Raises:
+        ValueError: if the run samples and there is no language model.
     """
+    if config.label_noise.scheduled_sampling and token_logits is None:
+        raise ValueError(
+            "`token_logits` must be given where `label_noise.scheduled_sampling` is on; see "
+            "`experiment.sampling_model`."
+        )
 
     def loss(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         variables = quantize_variables(model.policy, params)  # once, outside all loops over time
-        mask_key, *keys = jax.random.split(key, 3)
-        inputs, paddings = augmented_features(config, batch, mask_key)
+        feature_key, *keys, target_key, prefix_key = jax.random.split(key, 5)
+        batch = smoothed_targets(config, batch, target_key)
+        prefixes = noisy_prefixes(config, batch, prefix_key, model.vocabulary_size, token_logits)
+        inputs, paddings = augmented_features(config, batch, feature_key)
         transducer, connectionist = utterance_losses(
-            model, variables, inputs, paddings, batch, dropout_keys=keys
+            model, variables, inputs, paddings, batch, prefixes=prefixes, dropout_keys=keys
         )
         connectionist = jnp.where(connectionist < INFEASIBLE, connectionist, 0.0)
         num_labels = jnp.maximum(jnp.sum(1 - batch["label_paddings"]), 1)
@@ -141,19 +154,25 @@ def loss_function(config: SpeechConfig, model: Transducer) -> Callable[..., Any]
     return loss
 
 
-def training_loss(config: SpeechConfig, model: Transducer) -> Callable[..., Any]:
+def training_loss(
+    config: SpeechConfig, model: Transducer, *, token_logits: TokenLogits | None = None
+) -> Callable[..., Any]:
     """The loss of one learner at weights with noise, if the run asks for any."""
-    loss = loss_function(config, model)
+    loss = loss_function(config, model, token_logits=token_logits)
     if config.learners.weight_noise:
         loss = weight_noise.perturb(loss, config.learners.weight_noise)
     return loss
 
 
 def training_step(
-    config: SpeechConfig, model: Transducer, optimizer: optax.GradientTransformation
+    config: SpeechConfig,
+    model: Transducer,
+    optimizer: optax.GradientTransformation,
+    *,
+    token_logits: TokenLogits | None = None,
 ) -> Callable[..., Any]:
     """The step of one learner, see `training.train_step`, with what the learners are to measure."""
-    loss = training_loss(config, model)
+    loss = training_loss(config, model, token_logits=token_logits)
     diagnostics = None
     if config.learners.diagnose_every and config.compression.scheme != "none":
         diagnostics = similarity.diagnose(
@@ -180,6 +199,7 @@ def utterance_losses(
     paddings: jax.Array,
     batch: Batch,
     *,
+    prefixes: jax.Array | None = None,
     dropout_keys: Sequence[jax.Array] | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Transducer loss and auxiliary loss of each utterance.
@@ -190,6 +210,7 @@ def utterance_losses(
         inputs: features ``[batch, frames, 240]``.
         paddings: ``[batch, frames]``.
         batch: ``labels`` and ``label_paddings`` ``[batch, U]``.
+        prefixes: ``[batch, U]`` labels that the predictor reads; None stands for the true ones.
         dropout_keys: random keys of encoder and predictor, in training; None is evaluation.
 
     Returns:
@@ -204,7 +225,8 @@ def utterance_losses(
     )
     labels, label_paddings = batch["labels"], batch["label_paddings"]
     encoded, paddings = apply(variables, inputs, paddings, **encoder_options, method="encode")
-    predicted = apply(variables, labels, **predictor_options, method="predict")
+    prefixes = labels if prefixes is None else prefixes
+    predicted = apply(variables, prefixes, **predictor_options, method="predict")
     transducer = joint_transducer_loss(
         lambda frames, prefixes: apply(variables, frames, prefixes, method="join"),
         encoded,
@@ -226,36 +248,3 @@ def clip_metrics(clips: dict[str, Any]) -> dict[str, jax.Array]:
             name = f"clip/{path}" if clip.size == 1 else f"clip/{path}/{index}"
             metrics[name] = value
     return metrics
-
-
-def augmented_features(
-    config: SpeechConfig, batch: Batch, key: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Log-mel features, normalized, masked by SpecAugment, with deltas, stacked.
-
-    Args:
-        config: the run.
-        batch: ``waveform`` and ``waveform_paddings``, each ``[batch, samples]``.
-        key: random key of the masks.
-
-    Returns:
-        Features ``[batch, frames, 240]`` and paddings ``[batch, frames]``.
-    """
-    log_mel, paddings = features.log_mel(
-        batch["waveform"],
-        config.data.sample_rate,
-        waveform_paddings=batch["waveform_paddings"],
-    )
-    log_mel = features.normalize(log_mel, paddings)
-    masks = config.augmentation
-    log_mel = spec_augment(
-        key,
-        log_mel,
-        paddings,
-        num_time_masks=masks.num_time_masks,
-        max_time_width=masks.max_time_width,
-        max_time_fraction=masks.max_time_fraction,
-        num_frequency_masks=masks.num_frequency_masks,
-        max_frequency_width=masks.max_frequency_width,
-    )
-    return features.assemble(log_mel, paddings)

@@ -11,6 +11,8 @@ import tyro
 from ..core import topology
 from ..core.ray_learner import import_ray
 from ..core.topology import Topology
+from .label_noise import Ramp
+from .language_model import LanguageModelConfig
 from .policies import PolicyName
 from .transducer import PRESETS, TransducerConfig
 
@@ -51,8 +53,37 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class LengthPerturbationConfig:
+    """Stacked frames (of 20 ms) dropped and inserted, see `length_perturbation`.
+
+    The values are remembered, not verified against arXiv:2203.15176.
+    """
+
+    probability: float = 0.0
+    """Recordings to perturb; 0 turns it off."""
+    drop_fraction: float = 0.1
+    """Frames that start a deletion, per frame."""
+    drop_run: int = 7
+    """Frames of a deletion."""
+    insert_fraction: float = 0.1
+    """Frames followed by an insertion, per frame left."""
+    insert_run: int = 3
+    """Frames of an insertion, all zero."""
+
+
+@dataclass(frozen=True)
+class SequenceNoiseConfig:
+    """Scaled mel energies of another recording of the batch, added."""
+
+    probability: float = 0.0
+    """Recordings to add noise to; 0 turns it off."""
+    weight: float = 0.4
+    """Factor of the other recording's energies; remembered, not verified against the paper."""
+
+
+@dataclass(frozen=True)
 class AugmentationConfig:
-    """SpecAugment on the normalized log-mel features of a recording."""
+    """Noise, SpecAugment on normalized log-mel features, and changes of length."""
 
     num_time_masks: int = 4
     """Masks along time per recording."""
@@ -64,6 +95,74 @@ class AugmentationConfig:
     """Masks along frequency per recording."""
     max_frequency_width: int = 10
     """Widest frequency mask in mel filters."""
+    length_perturb: LengthPerturbationConfig = field(default_factory=LengthPerturbationConfig)
+    sequence_noise: SequenceNoiseConfig = field(default_factory=SequenceNoiseConfig)
+
+    def check(self) -> None:
+        """Refuses numbers out of range.
+
+        Raises:
+            ValueError: if there are such.
+        """
+        length, noise = self.length_perturb, self.sequence_noise
+        _check_fraction("augmentation.length_perturb.probability", length.probability)
+        _check_fraction("augmentation.length_perturb.drop_fraction", length.drop_fraction)
+        _check_fraction("augmentation.length_perturb.insert_fraction", length.insert_fraction)
+        _check_fraction("augmentation.sequence_noise.probability", noise.probability)
+        if min(length.drop_run, length.insert_run) < 0:
+            raise ValueError(
+                "`augmentation.length_perturb.drop_run` and `insert_run` must be at least 0, got "
+                f"{length.drop_run} and {length.insert_run}."
+            )
+        if noise.weight < 0:
+            raise ValueError(
+                f"`augmentation.sequence_noise.weight` must be at least 0, got {noise.weight}."
+            )
+
+
+@dataclass(frozen=True)
+class LabelNoiseConfig:
+    """Noise on what the predictor reads, and on what the loss aims at, see `label_noise`."""
+
+    switchout: float = 0.0
+    """Temperature of SwitchOut on the predictor's inputs, for instance 0.5; 0 turns it off."""
+    switchout_exact: bool = False
+    """Count the sequences at each distance, which makes replacements many more."""
+    scheduled_sampling: float = 0.0
+    """Predictor's inputs drawn, at the end of the run, from a language model, which is first
+    trained on the training transcripts; for instance 0.2; 0 turns it off."""
+    ramp: Ramp = "linear"
+    """How that fraction rises over the run."""
+    language_model: LanguageModelConfig = field(
+        default_factory=lambda: LanguageModelConfig(size=128, embedding_size=32)
+    )
+    language_model_steps: int = 300
+    """Training steps of that language model."""
+    nbest: float = 0.0
+    """Targets replaced by a whole alternative of `alternatives`; 0 turns it off."""
+    alternatives: str | None = None
+    """JSON Lines file of alternative transcripts, see `speech.alternatives`."""
+
+    def check(self) -> None:
+        """Refuses numbers out of range, and alternatives that are missing.
+
+        Raises:
+            ValueError: if there are such.
+        """
+        _check_fraction("label_noise.scheduled_sampling", self.scheduled_sampling)
+        _check_fraction("label_noise.nbest", self.nbest)
+        if self.switchout < 0:
+            raise ValueError(f"`label_noise.switchout` must be at least 0, got {self.switchout}.")
+        if self.language_model_steps < 1:
+            raise ValueError(
+                "`label_noise.language_model_steps` must be at least 1, got "
+                f"{self.language_model_steps}."
+            )
+        if self.nbest and self.alternatives is None:
+            raise ValueError(
+                "`label_noise.nbest` needs alternatives; name their file with "
+                "`--label-noise.alternatives`."
+            )
 
 
 @dataclass(frozen=True)
@@ -184,6 +283,7 @@ class SpeechConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: TransducerConfig = field(default_factory=lambda: PRESETS["small"])
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    label_noise: LabelNoiseConfig = field(default_factory=LabelNoiseConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     learners: LearnersConfig = field(default_factory=LearnersConfig)
     compression: CompressionConfig = field(default_factory=CompressionConfig)
@@ -200,3 +300,8 @@ class SpeechConfig:
     """Steps between evaluations on the validation recordings."""
     checkpoint_every: int = 250
     """Steps between checkpoints."""
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be in [0, 1], got {value}.")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import corpus, loader, splicing
+from . import alternatives, corpus, loader, splicing
 from .corpus import Corpus, Utterances
 from .run_config import SpeechConfig
 
@@ -50,7 +50,7 @@ class RemoteBatches:
     """`learner_batches` for another process, which opens the corpus itself at the first call.
 
     Attributes:
-        config: the run; the path of a manifest must be valid there.
+        config: the run; the paths of a manifest and of alternatives must be valid there.
     """
 
     config: SpeechConfig
@@ -58,10 +58,13 @@ class RemoteBatches:
     @classmethod
     def of(cls, config: SpeechConfig) -> "RemoteBatches":
         """Those of a run in this folder, from any folder."""
-        if config.data.corpus == "prompts":
-            return cls(config)
-        path = str(Path(config.data.corpus).resolve())
-        return cls(dataclasses.replace(config, data=dataclasses.replace(config.data, corpus=path)))
+        data, noise = config.data, config.label_noise
+        if data.corpus != "prompts":
+            data = dataclasses.replace(data, corpus=str(Path(data.corpus).resolve()))
+        if noise.alternatives is not None:
+            path = str(Path(noise.alternatives).resolve())
+            noise = dataclasses.replace(noise, alternatives=path)
+        return cls(dataclasses.replace(config, data=data, label_noise=noise))
 
     def __call__(self, learner: int, step: int) -> loader.Batch:
         """The batch of a learner's step."""
@@ -87,7 +90,10 @@ def _utterances(config: SpeechConfig, data: Corpus) -> Utterances:
 
 
 def _options(config: SpeechConfig) -> dict[str, Any]:
+    noise = config.label_noise
     return {
+        "alternatives": alternatives.read(noise.alternatives or "") if noise.nbest else None,
+        "with_step": noise.scheduled_sampling > 0,
         "sample_rate": config.data.sample_rate,
         "buckets": config.data.buckets,
         "on_error": config.data.on_error,

@@ -1,11 +1,11 @@
-"""Properties of SpecAugment's masks, checked on features without a zero."""
+"""Speed, sequence noise in energies, and SpecAugment's masks on features without a zero."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gossamer.speech.augmentation import spec_augment
+from gossamer.speech.augmentation import sequence_noise, spec_augment, speed_perturb
 
 LENGTHS = np.array([200, 57, 9, 0])
 NO_MASKS = {"num_time_masks": 0, "num_frequency_masks": 0}
@@ -94,3 +94,66 @@ def test_widths_are_uniform(key):
     widths = np.bincount(np.asarray((masked == 0).sum(axis=(1, 2))), minlength=11)
     assert len(widths) == 11
     assert (abs(widths - 4000 / 11) < 91).all()
+
+
+def test_sequence_noise_adds_the_energies_of_another_recording(key):
+    generator = np.random.default_rng(0)
+    lengths = np.array([30, 20, 25, 3])
+    energies = generator.gamma(2.0, size=(4, 30, 5))
+    valid = np.arange(30)[None] < lengths[:, None]
+    log_mel = jnp.asarray(np.where(valid[:, :, None], np.log(energies), 0), jnp.float32)
+    noisy = sequence_noise(
+        key, log_mel, jnp.asarray(~valid, jnp.float32), probability=1.0, weight=0.4
+    )
+    partners = []
+    for row, length in enumerate(lengths):
+        candidates = {}
+        for other in set(range(4)) - {row}:
+            sounding = valid[other][:length, None]
+            candidates[other] = energies[row, :length] + np.where(
+                sounding, 0.4 * energies[other, :length], 0
+            )
+        found = np.exp(np.asarray(noisy[row, :length]))
+        # Float32 logarithms and back cost a few of the last bits.
+        matches = [o for o, expected in candidates.items() if np.allclose(found, expected, 1e-5)]
+        assert len(matches) == 1
+        partners += matches
+        np.testing.assert_array_equal(noisy[row, length:], 0)
+    again = sequence_noise(
+        key,
+        jnp.pad(log_mel, ((0, 0), (0, 4), (0, 0))),
+        jnp.pad(jnp.asarray(~valid, jnp.float32), ((0, 0), (0, 4)), constant_values=1),
+        probability=1.0,
+        weight=0.4,
+    )
+    np.testing.assert_array_equal(again[:, :30], noisy)
+
+
+def test_sequence_noise_comes_with_its_probability_from_all_others_alike(key):
+    rows = 2000
+    log_mel = jnp.log(1.0 + jnp.arange(rows, dtype=jnp.float32))[:, None, None]
+    noisy = sequence_noise(key, log_mel, jnp.zeros((rows, 1)), probability=0.3, weight=1.0)
+    partners = np.asarray(jnp.exp(noisy) - jnp.exp(log_mel))[:, 0, 0]
+    noisy_rows = partners > 0.5
+    assert abs(noisy_rows.sum() - 0.3 * rows) < 5 * np.sqrt(rows * 0.3 * 0.7)
+    spread = rows / np.sqrt(12 * noisy_rows.sum())  # of the mean of uniform draws
+    assert abs(partners[noisy_rows].mean() - (rows + 1) / 2) < 5 * spread
+
+
+@pytest.mark.parametrize("options", [{"weight": 0.0}, {"probability": 0.0}])
+def test_no_sequence_noise_is_the_identity(key, features, paddings, options):
+    noisy = sequence_noise(key, features, paddings, **{"probability": 1.0} | options)
+    np.testing.assert_allclose(noisy, features, rtol=1e-6)
+
+
+def test_a_recording_alone_gets_no_noise(key, features):
+    noisy = sequence_noise(key, features[:1], jnp.zeros((1, 200)), probability=1.0)
+    np.testing.assert_array_equal(noisy, features[:1])
+
+
+def test_speed_divides_the_length():
+    waveform = np.random.default_rng(0).normal(size=8000).astype(np.float32)
+    assert len(speed_perturb(waveform, 8000, speed=1.25)) == 6400
+    assert speed_perturb(waveform, 8000, speed=1.0) is waveform
+    with pytest.raises(ValueError, match="`speed` must be positive, got 0"):
+        speed_perturb(waveform, 8000, speed=0)

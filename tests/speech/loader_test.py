@@ -110,6 +110,34 @@ def test_a_learner_reads_its_own_rows_alone():
             assert_equal(shard(learner, step), rows)
 
 
+def test_alternatives_and_the_step_come_beside_their_rows():
+    utterances = make_utterances()
+    others = {utterances[i].name: ["a" * (i % 5), "b" * 40] for i in range(10)}
+    options = {"alternatives": others, "with_step": True, "num_learners": 2}
+    for number, batch in enumerate(itertools.islice(start(utterances, **options), 10)):
+        indices = rows(batch)
+        assert batch["alternatives"].shape == (
+            *batch["labels"].shape[:2],
+            2,
+            batch["labels"].shape[2],
+        )
+        np.testing.assert_array_equal(batch["step"], np.full(batch["step"].shape, number))
+        flat = batch["alternatives"].reshape(len(indices), 2, -1)
+        paddings = batch["alternative_paddings"].reshape(flat.shape)
+        np.testing.assert_array_equal(paddings == 0, flat > 0)
+        for index, row in zip(indices, flat, strict=True):
+            expected = "a" * (index % 5) if index < 10 else ""
+            assert [VOCABULARY.decode(text) for text in row] == [expected, ""]  # 40 are too many
+    shard = loader.shards(utterances, VOCABULARY, sample_rate=RATE, buckets=BUCKETS, **options)
+    for step, batch in enumerate(itertools.islice(start(utterances, **options), 4)):
+        assert_equal(shard(1, step), {name: value[1] for name, value in batch.items()})
+
+
+def test_alternatives_must_be_of_the_vocabulary():
+    with pytest.raises(ValueError, match="`alternatives` of u0 have characters outside"):
+        start(alternatives={"u0": ["xyz"]})
+
+
 def test_seeds_differ_and_repeat():
     def take(seed):
         return [rows(batch) for batch in itertools.islice(start(seed=seed), 10)]

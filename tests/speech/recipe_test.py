@@ -13,8 +13,11 @@ from gossamer.speech import experiment, features, recipe
 from gossamer.speech.run_config import (
     AugmentationConfig,
     CompressionConfig,
+    LabelNoiseConfig,
     LearnersConfig,
+    LengthPerturbationConfig,
     OptimizerConfig,
+    SequenceNoiseConfig,
     SpeechConfig,
     TopologyName,
 )
@@ -100,15 +103,28 @@ def test_an_empty_batch_costs_nothing(params, key):
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
-def test_masks_differ_by_key_and_only_when_asked_for(key):
+def test_noise_reaches_the_predictor_and_leaves_targets_and_encoder_alone(params, key):
     batch = make_batch(0)
-    quiet, _ = recipe.augmented_features(CONFIG, batch, key)
-    plain, _ = features.extract(batch["waveform"], waveform_paddings=batch["waveform_paddings"])
-    np.testing.assert_allclose(quiet, plain, rtol=1e-5, atol=1e-5)
-    noisy = dataclasses.replace(CONFIG, augmentation=AugmentationConfig())
-    first, _ = recipe.augmented_features(noisy, batch, jax.random.key(1))
-    second, _ = recipe.augmented_features(noisy, batch, jax.random.key(2))
-    assert np.any(first != second)
+    clean, clean_parts = recipe.loss_function(CONFIG, NETWORK)(params, batch, key)
+    noise = LabelNoiseConfig(switchout=100.0)
+    config = dataclasses.replace(CONFIG, label_noise=noise)
+    noisy, parts = recipe.loss_function(config, NETWORK)(params, batch, key)
+    assert float(parts["ctc_loss"]) == float(clean_parts["ctc_loss"])
+    assert float(noisy) != float(clean)
+    inputs, paddings = features.extract(
+        batch["waveform"], waveform_paddings=batch["waveform_paddings"]
+    )
+    prefixes = jnp.full_like(batch["labels"], 3)
+    losses, _ = recipe.utterance_losses(NETWORK, params, inputs, paddings, batch, prefixes=prefixes)
+    logits, frame_paddings, _ = NETWORK.apply(params, inputs, paddings, prefixes)
+    expected = transducer_loss(logits, frame_paddings, batch["labels"], batch["label_paddings"])
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+def test_sampling_needs_a_language_model():
+    config = dataclasses.replace(CONFIG, label_noise=LabelNoiseConfig(scheduled_sampling=0.2))
+    with pytest.raises(ValueError, match="`token_logits` must be given"):
+        recipe.loss_function(config, NETWORK)
 
 
 @pytest.mark.parametrize("algorithm", ["dpsgd", "ssgd", "delay_by_one"])
@@ -165,6 +181,29 @@ def test_compression_needs_learners_that_average_gradients(options):
         compression.check(LearnersConfig(**options))
     compression.check(LearnersConfig(algorithm="ssgd"))
     CompressionConfig().check(LearnersConfig(**options))
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (LengthPerturbationConfig(drop_fraction=2.0), r"length_perturb\.drop_fraction.*got 2\.0"),
+        (LengthPerturbationConfig(drop_run=-1), r"length_perturb\.drop_run.*got -1"),
+        (SequenceNoiseConfig(probability=-0.1), r"sequence_noise\.probability.*got -0\.1"),
+        (SequenceNoiseConfig(weight=-1.0), r"sequence_noise\.weight.*got -1\.0"),
+        (LabelNoiseConfig(switchout=-1.0), r"label_noise\.switchout.*got -1\.0"),
+        (LabelNoiseConfig(scheduled_sampling=1.5), r"label_noise\.scheduled_sampling.*got 1\.5"),
+        (LabelNoiseConfig(language_model_steps=0), r"language_model_steps.*got 0"),
+        (LabelNoiseConfig(nbest=0.1), "`label_noise.nbest` needs alternatives; name their file"),
+    ],
+)
+def test_noise_out_of_range_is_refused_before_training(part, message):
+    if isinstance(part, LengthPerturbationConfig):
+        part = AugmentationConfig(length_perturb=part)
+    elif isinstance(part, SequenceNoiseConfig):
+        part = AugmentationConfig(sequence_noise=part)
+    with pytest.raises(ValueError, match=message):
+        part.check()
+    type(part)().check()
 
 
 def test_schedule_rises_to_the_peak_and_falls():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from gossamer.speech import training_data
-from gossamer.speech.run_config import DataConfig, LearnersConfig, SpeechConfig
+from gossamer.speech import alternatives, training_data
+from gossamer.speech.run_config import DataConfig, LabelNoiseConfig, LearnersConfig, SpeechConfig
 from gossamer.speech.training_data import RemoteBatches
 
 
@@ -44,6 +44,18 @@ def test_each_learner_reads_its_rows_here_and_elsewhere(config, tmp_path, monkey
                 assert rows.keys() == batch.keys()
                 for name, value in rows.items():
                     np.testing.assert_array_equal(value, batch[name][learner])
+
+
+def test_alternatives_and_the_step_are_read_where_asked_for(config, tmp_path, monkeypatch):
+    alternatives.write(tmp_path / "nbest.jsonl", {f"{number}.wav": ["ba"] for number in range(10)})
+    noise = LabelNoiseConfig(nbest=0.5, alternatives="nbest.jsonl", scheduled_sampling=0.1)
+    config = replace(config, label_noise=noise)
+    remote = RemoteBatches.of(config)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    batch = remote(1, 3)
+    assert batch["step"].tolist() == [3]
+    np.testing.assert_array_equal(batch["alternatives"][:, 0, :2], batch["labels"][:, 1::-1])
 
 
 def test_the_bundled_corpus_has_no_path(config):

@@ -1,0 +1,115 @@
+"""Training of a language model of labels on transcripts.
+
+    L = - sum_b sum_u log p(y_u | y_1 .. y_{u-1}) / sum_b |y_b|
+
+A run that samples from one (see `label_noise.scheduled_sampling`) trains it first, on its own
+transcripts, in a folder of its own; the loop is that of all training, so that it continues where it
+was interrupted and is there at once when it is done.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ..core import training
+from .language_model import LanguageModel
+from .text import BLANK_ID, Vocabulary
+
+Batch = dict[str, Any]
+ROWS = 32  # texts of a batch
+
+
+def train(
+    model: LanguageModel,
+    texts: Sequence[str],
+    vocabulary: Vocabulary,
+    folder: str | Path,
+    *,
+    num_steps: int,
+    peak_learning_rate: float = 1e-2,
+    seed: int = 0,
+) -> Any:
+    """Trains a language model, or continues where the run in the folder stopped.
+
+    Args:
+        model: the language model.
+        texts: transcripts of the vocabulary's characters.
+        vocabulary: numbers them.
+        folder: for checkpoints and metrics, of this run alone.
+        num_steps: batches of `ROWS` texts, drawn with replacement.
+        peak_learning_rate: of Adam under a one-cycle schedule.
+        seed: of parameters, batches and dropout.
+
+    Returns:
+        The model's variables.
+
+    Raises:
+        ValueError: if there are no texts or a character is unknown.
+    """
+    if not texts:
+        raise ValueError("`texts` must not be empty; the corpus has no such split.")
+    schedule = optax.cosine_onecycle_schedule(num_steps, peak_learning_rate)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+    params_key, state_key = jax.random.split(jax.random.key(seed))
+    params = model.init(params_key, jnp.zeros((1, 2), jnp.int32))
+    step = training.train_step(loss_function(model), optimizer)
+    state = training.fit(
+        jax.jit(step, donate_argnums=0),
+        training.init_state(params, optimizer, state_key),
+        batches(texts, vocabulary, seed=seed),
+        run_folder=folder,
+        num_steps=num_steps,
+        checkpoint_every=num_steps,
+        log_every=max(1, num_steps // 10),
+        schedule=schedule,
+    )
+    return state.params
+
+
+def loss_function(model: LanguageModel) -> Callable[..., Any]:
+    """``loss(variables, batch, key)``: mean negative log probability of a label.
+
+    Args:
+        model: the language model.
+
+    Returns:
+        The loss, with ``labels`` and ``label_paddings`` ``[batch, U]`` in its batch.
+    """
+    apply: Callable[..., Any] = model.apply
+
+    def loss(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
+        labels = batch["labels"]
+        logits = apply(variables, labels, deterministic=False, rngs={"dropout": key})[:, :-1]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        valid = batch["label_paddings"] == 0
+        return jnp.sum(losses, where=valid) / jnp.maximum(jnp.sum(valid), 1), {}
+
+    return loss
+
+
+def batches(texts: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> Iterator[Batch]:
+    """Endless batches of texts, all of one shape.
+
+    Args:
+        texts: transcripts.
+        vocabulary: numbers their characters.
+        seed: of the order.
+
+    Yields:
+        ``labels`` and ``label_paddings`` ``[ROWS, longest text]``.
+    """
+    encoded = [vocabulary.encode(text) for text in texts]
+    labels = np.full((len(texts), max(map(len, encoded))), BLANK_ID, np.int32)
+    label_paddings = np.ones(labels.shape, np.float32)
+    for row, text in enumerate(encoded):
+        labels[row, : len(text)] = text
+        label_paddings[row, : len(text)] = 0
+    random = np.random.default_rng(seed)
+    while True:
+        rows = random.integers(len(texts), size=ROWS)
+        yield {"labels": labels[rows], "label_paddings": label_paddings[rows]}
