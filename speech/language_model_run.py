@@ -1,10 +1,8 @@
 """The job of training a language model of labels, in a run folder of its own.
 
-The loop is that of `core.training`, and so are its checkpoints; the loss is the mean over labels of
-
-    -log P(y_u | y_1 ... y_{u-1}).
-
-A language model scores the hypotheses of a recognizer, so it has that recognizer's labels.
+The loop is that of `core.training`, and so are its checkpoints. A language model scores the
+hypotheses of a recognizer, so it has that recognizer's labels. (A run of a recognizer that samples
+from a language model trains its own, see `language_model_training`.)
 """
 
 import dataclasses
@@ -28,6 +26,7 @@ from safetensors.numpy import save_file
 from ..core import checkpoint, learners, run_folder, training
 from . import experiment, packing, recipe, sentences
 from .language_model import LanguageModel, LanguageModelConfig
+from .language_model_training import loss_function
 from .run_config import LearnersConfig, OptimizerConfig, SpeechConfig
 from .text import Vocabulary
 
@@ -161,18 +160,6 @@ def train(config: LanguageModelRun) -> Perplexity:
     return result
 
 
-def loss_function(model: LanguageModel) -> Callable[..., Any]:
-    """The loss of one learner, ``loss(params, batch, key) -> (loss, {})``."""
-    apply: Callable[..., Any] = model.apply
-
-    def loss(params: Any, batch: dict[str, jax.Array], key: jax.Array):
-        logits = apply(params, batch["labels"], deterministic=False, rngs={"dropout": key})
-        nats = _nats(logits, batch)
-        return jnp.sum(nats) / jnp.maximum(jnp.sum(1 - batch["label_paddings"]), 1), {}
-
-    return loss
-
-
 def measure_perplexity(trained: TrainedLanguageModel, encoded: list[np.ndarray]) -> Perplexity:
     """Perplexity of sentences, by label and by word.
 
@@ -238,16 +225,13 @@ def load(path: str | os.PathLike) -> TrainedLanguageModel:
     )
 
 
-def _nats(logits: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
-    """-log P of each label [batch, U], 0 where padded."""
-    nats = optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], batch["labels"])
-    return nats * (1 - batch["label_paddings"])
-
-
 @jax.jit(static_argnums=0)
 def _score(model: LanguageModel, params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+    """-log P of all labels of a batch."""
     apply: Callable[..., Any] = model.apply
-    return jnp.sum(_nats(apply(params, batch["labels"]), batch))
+    logits = apply(params, batch["labels"])[:, :-1]
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"])
+    return jnp.sum(nats * (1 - batch["label_paddings"]))
 
 
 def _exp(value: float) -> float:

@@ -7,18 +7,18 @@ transcripts, in a folder of its own; the loop is that of all training, so that i
 was interrupted and is there at once when it is done.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from ..core import training
+from ..core import learners, training
 from .language_model import LanguageModel
-from .text import BLANK_ID, Vocabulary
+from .sentences import SentenceBatches, encode
+from .text import Vocabulary
 
 Batch = dict[str, Any]
 ROWS = 32  # texts of a batch
@@ -41,7 +41,7 @@ def train(
         texts: transcripts of the vocabulary's characters.
         vocabulary: numbers them.
         folder: for checkpoints and metrics, of this run alone.
-        num_steps: batches of `ROWS` texts, drawn with replacement.
+        num_steps: batches of `ROWS` texts.
         peak_learning_rate: of Adam under a one-cycle schedule.
         seed: of parameters, batches and dropout.
 
@@ -57,18 +57,18 @@ def train(
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
     params_key, state_key = jax.random.split(jax.random.key(seed))
     params = model.init(params_key, jnp.zeros((1, 2), jnp.int32))
-    step = training.train_step(loss_function(model), optimizer)
+    step = training.train_step(loss_function(model), optimizer, axis_name="learner")
     state = training.fit(
-        jax.jit(step, donate_argnums=0),
-        training.init_state(params, optimizer, state_key),
-        batches(texts, vocabulary, seed=seed),
+        learners.spread(step, 1, donate_argnums=0),
+        training.init_state(params, optimizer, state_key, num_learners=1),
+        SentenceBatches(encode(texts, vocabulary), ROWS, num_learners=1, seed=seed),
         run_folder=folder,
         num_steps=num_steps,
         checkpoint_every=num_steps,
         log_every=max(1, num_steps // 10),
         schedule=schedule,
     )
-    return state.params
+    return learners.average(state.params)
 
 
 def loss_function(model: LanguageModel) -> Callable[..., Any]:
@@ -90,26 +90,3 @@ def loss_function(model: LanguageModel) -> Callable[..., Any]:
         return jnp.sum(losses, where=valid) / jnp.maximum(jnp.sum(valid), 1), {}
 
     return loss
-
-
-def batches(texts: Sequence[str], vocabulary: Vocabulary, *, seed: int) -> Iterator[Batch]:
-    """Endless batches of texts, all of one shape.
-
-    Args:
-        texts: transcripts.
-        vocabulary: numbers their characters.
-        seed: of the order.
-
-    Yields:
-        ``labels`` and ``label_paddings`` ``[ROWS, longest text]``.
-    """
-    encoded = [vocabulary.encode(text) for text in texts]
-    labels = np.full((len(texts), max(map(len, encoded))), BLANK_ID, np.int32)
-    label_paddings = np.ones(labels.shape, np.float32)
-    for row, text in enumerate(encoded):
-        labels[row, : len(text)] = text
-        label_paddings[row, : len(text)] = 0
-    random = np.random.default_rng(seed)
-    while True:
-        rows = random.integers(len(texts), size=ROWS)
-        yield {"labels": labels[rows], "label_paddings": label_paddings[rows]}
