@@ -13,6 +13,8 @@ References:
         Distributed Optimization", 2019, arXiv:1905.13727.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -35,12 +37,11 @@ def power_sgd(seed: int = 0) -> Compressor:
     """
 
     def init(arrays, rates):
-        keys = jax.random.split(jax.random.key(seed), max(len(arrays), 1))
+        key = jax.random.key(seed)
+        ranks = [choose_rank(x.shape, rate) for x, rate in zip(arrays, rates, strict=True)]
         return [
-            jax.random.normal(key, (x.shape[-1], rank))
-            if (rank := choose_rank(x.shape, r))
-            else None
-            for key, x, r in zip(keys, arrays, rates, strict=False)
+            jax.random.normal(jax.random.fold_in(key, i), (x.shape[-1], rank)) if rank else None
+            for i, (x, rank) in enumerate(zip(arrays, ranks, strict=True))
         ]
 
     def reduce(arrays, rates, memory, step, axis_name):
@@ -84,10 +85,7 @@ def choose_rank(shape: tuple[int, ...], rate: float) -> int:
     """
     if len(shape) < 2:
         return 0
-    columns = shape[-1]
-    rows = 1
-    for size in shape[:-1]:
-        rows *= size
+    rows, columns = math.prod(shape[:-1]), shape[-1]
     if rows * columns <= rows + columns:
         return 0
     return max(1, int(rows * columns / (rate * (rows + columns))))

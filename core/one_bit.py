@@ -10,9 +10,12 @@ References:
         2019, arXiv:1901.09847 (the magnitude).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
+from . import mixing
 from .error_feedback import Compressor, Reduced
 
 
@@ -27,15 +30,9 @@ def signs() -> Compressor:
             x - jnp.where(x >= 0, magnitude, -magnitude)
             for x, magnitude in zip(arrays, magnitudes, strict=True)
         ]
-        ends = [0]
-        for b in bits:
-            ends.append(ends[-1] + b.size)
-        all_bits = jax.lax.all_gather(jnp.concatenate(bits), axis_name)
-        all_magnitudes = jax.lax.all_gather(jnp.stack(magnitudes), axis_name)
-        mean = [
-            _decode(all_bits[:, start:end], all_magnitudes[:, i], x)
-            for i, (x, start, end) in enumerate(zip(arrays, ends, ends[1:], strict=False))
-        ]
+        gather = functools.partial(jax.lax.all_gather, axis_name=axis_name)
+        all_bits, all_magnitudes = mixing.map_packed(gather, (bits, magnitudes))
+        mean = [_decode(*each) for each in zip(all_bits, all_magnitudes, arrays, strict=True)]
         return Reduced(mean, rest, memory)
 
     def traffic(arrays, rates, num_learners):

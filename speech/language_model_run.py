@@ -20,8 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from ..core import checkpoint, learners, run_folder, training
 from . import experiment, packing, recipe, sentences
@@ -170,7 +168,6 @@ def measure_perplexity(trained: TrainedLanguageModel, encoded: list[np.ndarray])
     Returns:
         exp(nats / labels) and exp(nats / words).
     """
-    space = " "
     total, num_labels, num_words = 0.0, 0, 0
     ordered = sorted(encoded, key=len)
     for start in range(0, len(ordered), 64):
@@ -178,22 +175,18 @@ def measure_perplexity(trained: TrainedLanguageModel, encoded: list[np.ndarray])
         batch = sentences.pad(rows + [np.zeros(0, np.int32)] * (64 - len(rows)))
         total += float(_score(trained.model, trained.params, batch))
         num_labels += sum(map(len, rows))
-        num_words += sum(trained.vocabulary.decode(row).count(space) + 1 for row in rows)
+        num_words += sum(trained.vocabulary.decode(row).count(" ") + 1 for row in rows)
     return Perplexity(math.exp(total / num_labels), _exp(total / num_words))
 
 
 def save(path: str | os.PathLike, trained: TrainedLanguageModel) -> None:
     """Packs a language model into one file, atomically, in half precision."""
-    tensors, table = packing.pack_tree(trained.params)
     header = {
         "format": FORMAT,
         "config": json.dumps(cattrs.unstructure(trained.config)),
         "vocabulary": json.dumps(trained.vocabulary.characters, ensure_ascii=False),
-        "codes": json.dumps(table),
     }
-    partial_path = Path(f"{os.fspath(path)}.partial")
-    save_file(tensors, partial_path, metadata=header)
-    partial_path.replace(path)
+    packing.write(path, trained.params, header)
 
 
 def load(path: str | os.PathLike) -> TrainedLanguageModel:
@@ -207,21 +200,13 @@ def load(path: str | os.PathLike) -> TrainedLanguageModel:
     """
     path = Path(path)
     path = path / PACKED if path.is_dir() else path
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: not a packed language model ({error}).") from error
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: format {header.get('format')!r}, expected {FORMAT!r}; train it by "
-            "`gossamer train language-model`."
-        )
+    header, params = packing.read(
+        path, [FORMAT], "language model", "train it by `gossamer train language-model`"
+    )
     return TrainedLanguageModel(
         cattrs.structure(json.loads(header["config"]), LanguageModelConfig),
         Vocabulary(tuple(json.loads(header["vocabulary"]))),
-        packing.unpack_tree(tensors, json.loads(header["codes"])),
+        params,
     )
 
 

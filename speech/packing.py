@@ -8,10 +8,16 @@ and ``path.scale``, float32; what else is needed to unpack it goes into a table 
     {path: {"bits": 4, "width": 4, "shape": [2, 240, 1024], "max_abs_code": 7}}.
 """
 
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from ..core import integers
 from ..core.compression import storage_bits
@@ -21,6 +27,48 @@ from ..core.quantized import Quantized
 
 Tensors = dict[str, np.ndarray]
 Table = dict[str, dict[str, Any]]
+
+
+def write(path: str | os.PathLike, params: Any, header: dict[str, str]) -> None:
+    """Packs a tree into one file, atomically.
+
+    Args:
+        path: where the file goes; its folder must exist.
+        params: numbers and codes.
+        header: what else belongs into the file, "format" among it.
+    """
+    tensors, table = pack_tree(params)
+    partial_path = Path(f"{os.fspath(path)}.partial")
+    save_file(tensors, partial_path, metadata=header | {"codes": json.dumps(table)})
+    partial_path.replace(path)
+
+
+def read(
+    path: str | os.PathLike, formats: Sequence[str], kind: str, remedy: str
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Header and tree of a file by `write`.
+
+    Args:
+        path: the file.
+        formats: those that are read, the newest last.
+        kind: what the file should hold, for the error.
+        remedy: what helps against another format.
+
+    Raises:
+        ValueError: if the file holds none of this kind.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{os.fspath(path)}: not a packed {kind} ({error}).") from error
+    if header.get("format") not in formats:
+        raise ValueError(
+            f"{os.fspath(path)}: format {header.get('format')!r}, expected {formats[-1]!r}; "
+            f"{remedy}."
+        )
+    return header, unpack_tree(tensors, json.loads(header.get("codes", "{}")))
 
 
 def pack_tree(params: Any) -> tuple[Tensors, Table]:

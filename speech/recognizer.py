@@ -12,14 +12,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import resources
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cattrs
 import jax
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from . import features, packing, pauses
 from .beam import NBest, beam_search
@@ -137,16 +134,12 @@ def save(path: str | os.PathLike, recognizer: Recognizer) -> None:
         path: where the file goes; its folder must exist.
         recognizer: the model.
     """
-    tensors, table = packing.pack_tree(recognizer.params)
     header = {
         "format": FORMATS[-1],
         "config": json.dumps(cattrs.unstructure(recognizer.config)),
         "vocabulary": json.dumps(recognizer.vocabulary.characters, ensure_ascii=False),
-        "codes": json.dumps(table),
     }
-    partial_path = Path(f"{os.fspath(path)}.partial")
-    save_file(tensors, partial_path, metadata=header)
-    partial_path.replace(path)
+    packing.write(path, recognizer.params, header)
 
 
 def load(path: str | os.PathLike) -> Recognizer:
@@ -155,21 +148,13 @@ def load(path: str | os.PathLike) -> Recognizer:
     Raises:
         ValueError: if the file is not a packed recognizer of this version.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{os.fspath(path)}: not a packed recognizer ({error}).") from error
-    if header.get("format") not in FORMATS:
-        raise ValueError(
-            f"{os.fspath(path)}: format {header.get('format')!r}, expected {FORMATS[-1]!r}; "
-            "pack the run again with this version of gossamer."
-        )
+    header, params = packing.read(
+        path, FORMATS, "recognizer", "pack the run again with this version of gossamer"
+    )
     return Recognizer(
         cattrs.structure(json.loads(header["config"]), SpeechConfig),
         Vocabulary(tuple(json.loads(header["vocabulary"]))),
-        packing.unpack_tree(tensors, json.loads(header.get("codes", "{}"))),
+        params,
     )
 
 
