@@ -29,8 +29,8 @@ examples:
   gossamer train speech small --run runs/mine --optimizer.peak-learning-rate 1e-3
   gossamer train speech small --data.corpus my/manifest.tsv --learners.number 8"""
 
-LANGUAGE_MODEL = """Train a language model of the labels of a recognizer, for `speech.fusion` to score
-hypotheses in beam search. The same command continues an interrupted run.
+LANGUAGE_MODEL = """Train a language model of the labels of a recognizer, with which `speech.fusion`
+scores hypotheses in beam search. The same command continues an interrupted run.
 
 examples:
   gossamer train language-model --run runs/source
