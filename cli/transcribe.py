@@ -8,16 +8,19 @@ from typing import Annotated
 
 import tyro
 
+from .search import SearchOptions
+
 DESCRIPTION = """Read audio files and print one line of text each, or several alternatives.
 
 examples:
   gossamer transcribe recording.wav
   gossamer transcribe --run runs/demo --times *.flac
-  gossamer transcribe --beam 8 --nbest 5 recording.wav"""
+  gossamer transcribe --beam 8 --nbest 5 recording.wav
+  gossamer transcribe --beam 8 --language-model runs/external recording.wav"""
 
 
-@dataclasses.dataclass(frozen=True)
-class Arguments:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments(SearchOptions):
     """What to read, and with which model."""
 
     audio: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -28,8 +31,6 @@ class Arguments:
     """Run folder of your own model, instead of `pretrained`."""
     times: bool = False
     """Print JSON Lines with the second at which each word begins."""
-    beam: int = 1
-    """Hypotheses that the beam search keeps; 1 takes the most likely symbol at every step."""
     nbest: int = 1
     """Texts printed for each file, the best first, each with its log probability; no more than
     `--beam`, and fewer where the search found no more."""
@@ -42,8 +43,7 @@ def main(words: list[str]) -> int:
         raise ValueError(
             "no audio file given; name one or more, as in `gossamer transcribe a.wav`."
         )
-    if arguments.beam < 1:
-        raise ValueError(f"`--beam` must be at least 1, got {arguments.beam}; 1 is greedy search.")
+    arguments.check()
     if not 1 <= arguments.nbest <= arguments.beam:
         raise ValueError(
             f"`--nbest` must be between 1 and `--beam`, got {arguments.nbest} with a beam of "
@@ -55,6 +55,7 @@ def main(words: list[str]) -> int:
         model = recognizer.pretrained(arguments.pretrained)
     else:
         model = experiment.read_run(arguments.run)
+    language_models = arguments.load_models(model.vocabulary)
     failures = 0
     for path in arguments.audio:
         try:
@@ -64,7 +65,11 @@ def main(words: list[str]) -> int:
             failures += 1
             continue
         (transcripts,) = recognizer.transcribe_nbest(
-            model, [waveform], beam=arguments.beam, nbest=arguments.nbest
+            model,
+            [waveform],
+            beam=arguments.beam,
+            nbest=arguments.nbest,
+            language_models=language_models,
         )
         for transcript in transcripts:
             print(_format(path, transcript, arguments))
