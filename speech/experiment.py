@@ -284,7 +284,7 @@ def starting_parameters(
     if model.policy is None:
         return {"params": params}
     batches = training_data.training_batches(config, data)
-    clips = calibrate(model, params, batches, sample_rate=config.data.sample_rate)
+    clips = calibrate(model, params, batches, data=config.data)
     return {"params": params, "clips": clips}
 
 

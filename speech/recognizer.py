@@ -18,12 +18,13 @@ import cattrs
 import jax
 import numpy as np
 
-from . import features, packing, pauses
+from . import packing, pauses
 from .beam import NBest, beam_search
 from .decoding import greedy_decode
+from .front_end import recognizer_inputs
 from .fusion import FusedModels
 from .policies import named_policy
-from .run_config import SpeechConfig
+from .run_config import DataConfig, SpeechConfig
 from .text import Vocabulary
 from .transducer import Transducer
 
@@ -230,14 +231,14 @@ def _read(
     for row, waveform in enumerate(waveforms):
         batch[row, : len(waveform)] = waveform
         paddings[row, : len(waveform)] = 0
-    static = (recognizer.model, sample_rate, beam, nbest)
+    static = (recognizer.model, recognizer.config.data, beam, nbest)
     return jax.device_get(_decode(*static, recognizer.params, language_models, batch, paddings))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _decode(
     model: Transducer,
-    sample_rate: int,
+    data: DataConfig,
     beam: int,
     nbest: int,
     params: Any,
@@ -246,7 +247,7 @@ def _decode(
     paddings: jax.Array,
 ) -> NBest:
     apply: Callable[..., Any] = model.apply
-    inputs, input_paddings = features.extract(waveform, sample_rate, waveform_paddings=paddings)
+    inputs, input_paddings = recognizer_inputs(data, waveform, paddings)
     encoded, encoded_paddings = apply(params, inputs, input_paddings, method="encode")
     network: dict[str, Any] = {
         "predictor_step": lambda tokens, state: apply(params, tokens, state, method="predict_step"),

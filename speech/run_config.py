@@ -44,6 +44,8 @@ class DataConfig:
     """Samples per second; other recordings are resampled."""
     buckets: tuple[tuple[float, int], ...] = ((2.0, 32), (4.0, 16), (6.0, 12), (9.0, 8))
     """Longest recording in seconds and recordings per batch (over all learners), per bucket."""
+    normalization: Literal["recording", "running"] = "recording"
+    """Normalize features by the whole recording, or by what was heard of it so far (streaming)."""
     speed: tuple[float, float] = (0.85, 1.15)
     """Range of the speed perturbation; (1, 1) turns it off."""
     join_probability: float = 0.2

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 
 import chex
@@ -193,6 +194,30 @@ def test_fusion_and_alternatives(manifest, tmp_path, capsys):
     assert all(1 <= len(texts) <= 2 for texts in lists.values())
     assert main(listing) == 0
     assert "0 lists added" in capsys.readouterr().err
+
+
+def test_a_stream_is_read_from_files_and_from_standard_input(manifest, tmp_path, capsys):
+    words = ["train", "speech", "streaming", "--run", "run", "--data.corpus", str(manifest)]
+    words += [word for option in TINY.items() for word in " ".join(option).split()]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(["transcribe", "--run", "run", "8.wav", "--times"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    reading = ["transcribe", "--run", "run", "--stream"]
+    assert main([*reading, "8.wav", "--times"]) == 0
+    assert json.loads(capsys.readouterr().out) == whole
+    samples, _ = soundfile.read(tmp_path / "8.wav", dtype="int16")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(samples.tobytes() + b"x")))
+        assert main([*reading, "-"]) == 0
+    assert capsys.readouterr().out == whole["text"] + "\n"
+
+    assert main([*reading, "8.wav", "--beam", "2"]) == 2
+    assert "leave out `--beam`" in capsys.readouterr().err
+    assert main(["transcribe", "-"]) == 2
+    assert "`-` is read with `--stream` only" in capsys.readouterr().err
+    assert main(["transcribe", "8.wav", "--stream"]) == 2
+    assert "gossamer train speech streaming" in capsys.readouterr().err
 
 
 def test_train_without_a_barrier(manifest, tmp_path, capsys):
