@@ -13,12 +13,12 @@ TINY = {
     "--validate-every": "2",
     "--checkpoint-every": "2",
     "--log-every": "1",
-    "--model.encoder-layers": "2",
+    "--model.encoder-layers": "1",
     "--model.encoder-size": "8",
     "--model.predictor-size": "8",
     "--model.joiner-size": "8",
     "--learners.number": "2",
-    "--data.buckets": "1.0 2 2.5 2",
+    "--data.buckets": "2.5 2",
     "--seed": "3",
 }
 
@@ -85,9 +85,12 @@ def test_train_evaluate_transcribe(manifest, tmp_path, capsys):
     best = ["transcribe", "--run", "run", "--beam", "3", "--nbest", "2"]
     assert main([*best, "0.wav", "8.wav"]) == 0
     columns = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [name for name, *_ in columns] in (["0.wav"] * 2 + ["8.wav"] * 2, ["0.wav", "8.wav"])
+    names = [name for name, *_ in columns]
+    assert names == sorted(names)
+    assert set(names) == {"0.wav", "8.wav"}
+    assert max(names.count(name) for name in names) <= 2
     assert all(float(score) <= 0 for _, score, _ in columns)
-    assert main([*best, "--times", "0.wav"]) == 0
+    assert main([*best, "--times", "0.wav", "8.wav"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[0])["score"] <= 0
     assert main(["evaluate", "run", "--beam", "2"]) == 0
     assert "beam of 2" in capsys.readouterr().out
@@ -164,6 +167,7 @@ def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, ca
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 8000)
     broken = tmp_path / "broken.tsv"
     broken.write_text(manifest.read_text() + "no tab in this line\n")
+    tiny = [word for option in TINY.items() for word in " ".join(option).split()]
     calls = {
         "absent.wav": ["transcribe", "absent.wav"],
         "text.wav": ["transcribe", "text.wav"],
@@ -174,7 +178,7 @@ def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, ca
         "norun": ["evaluate", "norun"],
         "`--beam`": ["evaluate", "prompts", "--beam", "0"],
         "`--nbest`": ["transcribe", "0.wav", "--nbest", "2"],
-        "nowhere": ["train", "speech", "demo", "--run", "r", "--from", "nowhere"],
+        "nowhere": ["train", "speech", "demo", "--run", "r", "--from", "nowhere", *tiny],
     }
     for name, words in calls.items():
         assert main(words) == 2, name

@@ -23,7 +23,7 @@ from gossamer.speech.transducer import TransducerConfig
 CONFIG = SpeechConfig(
     data=DataConfig(buckets=((1.0, 2),), join_probability=0.0, spliced=0.0),
     model=TransducerConfig(
-        encoder_layers=2,
+        encoder_layers=1,
         encoder_size=8,
         predictor_size=8,
         joiner_size=8,
