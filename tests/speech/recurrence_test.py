@@ -59,7 +59,9 @@ def test_gradient_equals_automatic_differentiation(problem, float64):
     arguments = projected, recurrent, state
     ours = jax.grad(objective(lambda *a: lstm_scan(*a, {}), weights), argnums=(0, 1, 2))
     plain = jax.grad(objective(lambda *a: plain_scan(*a, {}, None), weights), argnums=(0, 1, 2))
-    chex.assert_trees_all_close(ours(*arguments), plain(*arguments), rtol=1e-10, atol=1e-12)
+    chex.assert_trees_all_close(
+        jax.jit(ours)(*arguments), jax.jit(plain)(*arguments), rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("quantizer", HIDDEN.values(), ids=HIDDEN)
@@ -80,8 +82,10 @@ def test_quantized_gradient_equals_automatic_differentiation(problem, quantizer)
         return of
 
     arguments = projected, recurrent, state, clips
-    ours, gradients = jax.value_and_grad(value(lstm_scan), argnums=(0, 1, 2, 3))(*arguments)
-    plain, expected = jax.value_and_grad(value(plain_scan), argnums=(0, 1, 2, 3))(*arguments)
+    (ours, gradients), (plain, expected) = (
+        jax.jit(jax.value_and_grad(value(scan), argnums=(0, 1, 2, 3)))(*arguments)
+        for scan in (lstm_scan, plain_scan)
+    )
     np.testing.assert_allclose(ours, plain, rtol=1e-6)
     # Sums over frames run in another order, and clips sum terms of both signs.
     chex.assert_trees_all_close(gradients, expected, rtol=2e-5, atol=2e-5)
