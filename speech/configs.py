@@ -53,6 +53,14 @@ CONFIGS = {
         "One learner, smaller batches, 25 minutes on two CPU cores.",
         _SINGLE,
     ),
+    "streaming": NamedConfig(
+        "One learner, a model for `gossamer transcribe --stream`: it reads while one speaks.",
+        replace(
+            _SINGLE,
+            data=replace(_SINGLE.data, normalization="running"),
+            model=PRESETS["streaming"],
+        ),
+    ),
     "refined": NamedConfig(
         "The second stage of the model that ships: `single` goes on without masks, 6 minutes.",
         replace(
