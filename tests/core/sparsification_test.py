@@ -134,7 +134,7 @@ def test_the_filter_rescues_coarse_compression_at_a_scaled_learning_rate(digits)
         def train(seed):
             keys = jax.random.split(jax.random.key(seed), 3)
             state = training.init_state(digits.init(keys[0]), optimizer, keys[1], num_learners=16)
-            batches = jax.random.randint(keys[2], (600, 16, 64), 0, 1500)
+            batches = jax.random.randint(keys[2], (600 * 16 * 64,), 0, 1500).reshape(600, 16, 64)
             state, _ = jax.lax.scan(lambda s, b: (step(s, b)[0], None), state, batches)
             return digits.loss(learners.average(state.params), jnp.arange(1500), None)[0]
 

@@ -1,3 +1,5 @@
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -18,17 +20,22 @@ HIDDEN = {
 }
 
 
+def normal(key, *shape):
+    """Drawn in a row: draws of four dimensions take ten times longer to compile."""
+    return jax.random.normal(key, (math.prod(shape),)).reshape(shape)
+
+
 @pytest.fixture
 def problem(key):
     """Projected inputs of 6 frames, 2 directions, 4 rows and 3 cells; weights; a first state."""
     keys = jax.random.split(key, 5)
-    projected = jax.random.normal(keys[0], (6, 2, 4, 12))
-    recurrent = jax.random.normal(keys[1], (2, 3, 12))
+    projected = normal(keys[0], 6, 2, 4, 12)
+    recurrent = normal(keys[1], 2, 3, 12)
     state = (
-        0.5 * jax.random.normal(keys[2], (2, 4, 3)),
-        jax.random.normal(keys[3], (2, 4, 3)),
+        0.5 * normal(keys[2], 2, 4, 3),
+        normal(keys[3], 2, 4, 3),
     )
-    return projected, recurrent, state, jax.random.normal(keys[4], (6, 2, 4, 3))
+    return projected, recurrent, state, normal(keys[4], 6, 2, 4, 3)
 
 
 def plain_scan(projected, recurrent, state, clips, quantizer):
@@ -67,7 +74,7 @@ def test_gradient_equals_automatic_differentiation(problem, float64):
 @pytest.mark.parametrize("quantizer", HIDDEN.values(), ids=HIDDEN)
 def test_quantized_gradient_equals_automatic_differentiation(problem, quantizer):
     projected, recurrent, state, weights = problem
-    clips = quantizer.init(0.3 * jax.random.normal(jax.random.key(9), (2, 4, 3)))
+    clips = quantizer.init(0.3 * normal(jax.random.key(9), 2, 4, 3))
     transform = quantization.fake_quantize(
         quantization.Policy(weights=((".*", quantizers.sawb_plus(4, blocks.gates(4))),))
     )
@@ -96,10 +103,10 @@ def test_quantized_gradient_equals_automatic_differentiation(problem, quantizer)
 @pytest.mark.parametrize("quantizer", HIDDEN.values(), ids=HIDDEN)
 def test_deployed_codes_give_the_same_bits_for_a_thousand_frames(key, quantizer):
     keys = jax.random.split(key, 3)
-    projected = 2 * jax.random.normal(keys[0], (1000, 2, 3, 32))
-    recurrent = jax.random.normal(keys[1], (2, 8, 32))
+    projected = 2 * normal(keys[0], 1000, 2, 3, 32)
+    recurrent = normal(keys[1], 2, 8, 32)
     state = (jnp.zeros((2, 3, 8)), jnp.zeros((2, 3, 8)))
-    clips = quantizer.init(0.3 * jax.random.normal(keys[2], (2, 3, 8)))
+    clips = quantizer.init(0.3 * normal(keys[2], 2, 3, 8))
     transform = quantization.fake_quantize(
         quantization.Policy(weights=((".*", quantizers.sawb_plus(4, blocks.gates(4))),))
     )

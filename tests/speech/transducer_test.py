@@ -33,7 +33,7 @@ def num_parameters(config, vocabulary_size, features):
 def setup(request, key):
     config = TransducerConfig(**{**vars(CONFIG), "joiner": request.param})
     model = Transducer(config, vocabulary_size=9)
-    features = jax.random.normal(key, (2, 9, 3))
+    features = jax.random.normal(key, (54,)).reshape(2, 9, 3)
     paddings = jnp.asarray([[0.0] * 9, [0.0] * 5 + [1.0] * 4])
     labels = jnp.asarray([[1, 2, 8], [3, 0, 0]], jnp.int32)
     params = jax.jit(model.init)(key, features, paddings, labels)
