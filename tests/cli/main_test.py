@@ -14,6 +14,8 @@ from gossamer.speech.configs import CONFIGS
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.transducer import TransducerConfig
 
+pytestmark = pytest.mark.usefixtures("plain_code")
+
 TINY = {
     "--optimizer.steps": "4",
     "--validate-every": "2",

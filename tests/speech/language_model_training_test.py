@@ -10,6 +10,8 @@ from gossamer.speech import language_model_training, sentences
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
 from gossamer.speech.text import Vocabulary
 
+pytestmark = pytest.mark.usefixtures("plain_code")
+
 TEXTS = ["abcabcab", "bcabca", "cabc"]  # a certain circle, after a first letter by chance
 VOCABULARY = Vocabulary.of(TEXTS)
 MODEL = LanguageModel(LanguageModelConfig(size=8, embedding_size=4, dropout=0.0), 4)

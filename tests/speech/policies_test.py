@@ -161,6 +161,7 @@ def make_batch(seed, rows=2, samples=2400):
     }
 
 
+@pytest.mark.usefixtures("plain_code")
 def test_quantized_learners_learn():
     small = dataclasses.replace(MODEL, encoder_layers=1)
     model = network(CONFIG.quantize, small)

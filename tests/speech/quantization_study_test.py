@@ -14,6 +14,8 @@ from gossamer.speech.recipe import utterance_losses
 from gossamer.speech.run_config import DataConfig
 from gossamer.speech.transducer import Transducer, TransducerConfig
 
+pytestmark = pytest.mark.usefixtures("plain_code")
+
 MODEL = TransducerConfig(
     encoder_layers=1,
     encoder_size=4,

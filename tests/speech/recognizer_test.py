@@ -18,6 +18,8 @@ from gossamer.speech.run_config import DataConfig, SpeechConfig
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.transducer import Transducer, TransducerConfig
 
+pytestmark = pytest.mark.usefixtures("plain_code")
+
 CONFIG = SpeechConfig(
     data=DataConfig(buckets=((1.0, 2), (2.5, 1))),
     model=TransducerConfig(
