@@ -21,7 +21,7 @@ demo: .venv/.demo
 	@$(BIN)/gossamer train speech demo --run $(RUN)
 
 test: .venv/.test
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: .venv/.test
 	$(BIN)/ruff check .

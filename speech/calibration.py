@@ -87,7 +87,12 @@ def first_clips(model: Transducer, params: Any) -> dict[str, Any]:
     if model.policy is None:
         raise ValueError("`model` must have a policy to have clips.")
     size = params["encoder_1"]["kernel"].shape[1] // (2 if 0 in model.config.reduce_after else 1)
-    variables: Any = model.init(
-        jax.random.key(0), jnp.zeros((1, 8, size)), jnp.zeros((1, 8)), jnp.zeros((1, 2), jnp.int32)
+    variables: Any = jax.eval_shape(
+        model.init,
+        jax.random.key(0),
+        jnp.zeros((1, 8, size)),
+        jnp.zeros((1, 8)),
+        jnp.zeros((1, 2), jnp.int32),
     )
-    return variables.get(CLIPS, {}) | {WEIGHTS: fake_quantize(model.policy).init(params)}
+    sites = jax.tree.map(lambda clip: jnp.ones(clip.shape, clip.dtype), variables.get(CLIPS, {}))
+    return sites | {WEIGHTS: fake_quantize(model.policy).init(params)}

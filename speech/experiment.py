@@ -246,11 +246,12 @@ def _describe_exchange(config: LearnersConfig, compression: CompressionConfig) -
 
 def initial_parameters(model: Transducer, seed: int) -> Any:
     """Draws parameters; with a policy, its clips are beside them, not calibrated yet."""
-    variables: Any = model.init(
+    # Shapes of inputs are enough for parameters, though not for clips: the network need not run.
+    variables: Any = model.copy(policy=None).lazy_init(
         jax.random.key(seed),
-        jnp.zeros((1, 8, recipe.NUM_FEATURES)),
-        jnp.zeros((1, 8)),
-        jnp.zeros((1, 2), jnp.int32),
+        jax.ShapeDtypeStruct((1, 8, recipe.NUM_FEATURES), jnp.float32),
+        jax.ShapeDtypeStruct((1, 8), jnp.float32),
+        jax.ShapeDtypeStruct((1, 2), jnp.int32),
     )
     params = variables["params"]
     if model.policy is None:

@@ -111,7 +111,7 @@ def train(config: LanguageModelRun) -> Perplexity:
     batches = sentences.SentenceBatches(
         encoded, config.batch_size, num_learners=number, seed=config.seed
     )
-    params = model.init(jax.random.key(config.seed), jnp.zeros((1, 2), jnp.int32))
+    params = model.lazy_init(jax.random.key(config.seed), jax.ShapeDtypeStruct((1, 2), jnp.int32))
     # The optimizer of a recognizer serves, see `recipe.optimizer`.
     options = dataclasses.replace(
         SpeechConfig(), optimizer=config.optimizer, learners=config.learners

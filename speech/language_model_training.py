@@ -56,7 +56,7 @@ def train(
     schedule = optax.cosine_onecycle_schedule(num_steps, peak_learning_rate)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
     params_key, state_key = jax.random.split(jax.random.key(seed))
-    params = model.init(params_key, jnp.zeros((1, 2), jnp.int32))
+    params = model.lazy_init(params_key, jax.ShapeDtypeStruct((1, 2), jnp.int32))
     step = training.train_step(loss_function(model), optimizer, axis_name="learner")
     state = training.fit(
         learners.spread(step, 1, donate_argnums=0),

@@ -7,6 +7,7 @@ collection "clips"; a forward pass with the collection "calibration" mutable lea
 float and notes the clips that each site would choose.
 """
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -152,11 +153,20 @@ def zero_padding(x: jax.Array, paddings: jax.Array) -> jax.Array:
     return x * keep.astype(x.dtype)
 
 
+def draw_mask(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
+    """Draws ones with a probability: the numbers of `jax.random.bernoulli`, in any shape.
+
+    They are drawn in a row, because draws of four dimensions take XLA ten times longer to compile
+    on the CPU, several seconds each.
+    """
+    return jax.random.bernoulli(key, probability, (math.prod(shape),)).reshape(shape)
+
+
 def dropout(module: nn.Module, x: Tensor, rate: float, *, deterministic: bool) -> Tensor:
     """Drops elements with probability `rate`; codes become zero and stay whole numbers."""
     if deterministic or rate == 0:
         return x
-    keep = jax.random.bernoulli(module.make_rng("dropout"), 1 - rate, x.shape)
+    keep = draw_mask(module.make_rng("dropout"), 1 - rate, x.shape)
     if isinstance(x, Quantized):
         return x.masked(keep, 1 - rate)
     return jnp.where(keep, x / (1 - rate), 0)

@@ -19,7 +19,14 @@ import jax.numpy as jnp
 
 from ..core.quantization import Policy
 from ..core.quantized import Quantized, Tensor, map_codes, matmul, select
-from .layers import calibrate_site, quantize_site, site_name, site_quantizer, zero_padding
+from .layers import (
+    calibrate_site,
+    draw_mask,
+    quantize_site,
+    site_name,
+    site_quantizer,
+    zero_padding,
+)
 from .recurrence import LSTMState, lstm_scan, quantize_frames
 
 
@@ -132,7 +139,7 @@ class LSTM(nn.Module):
         return jnp.concatenate([outputs[0], flip_sequences(outputs[1], paddings)], axis=-1)
 
     def _drop_weights(self, recurrent: Tensor) -> Tensor:
-        keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.dropconnect, recurrent.shape)
+        keep = draw_mask(self.make_rng("dropout"), 1 - self.dropconnect, recurrent.shape)
         if isinstance(recurrent, Quantized):
             return recurrent.masked(keep, 1 - self.dropconnect)
         return jnp.where(keep, recurrent / (1 - self.dropconnect), 0)

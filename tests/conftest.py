@@ -43,6 +43,19 @@ def float64():
         yield
 
 
+@pytest.fixture(scope="module")
+def plain_code():
+    """Machine code as it comes, without optimization, which compiles in half the time.
+
+    For modules that test what large programs do; not for those that compare bits or look at what
+    was compiled.  Nothing of it is left for other modules.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+
+
 class Digits(NamedTuple):
     """An MLP 64-50-50-10 on 1,500 images of 8 x 8 pixels."""
 

@@ -391,7 +391,7 @@ def test_training_under_gossip_is_the_same_on_devices_as_simulated(engine):
     state = training.init_state(
         {"params": params, "clips": clips}, optimizer, jax.random.key(1), num_learners=4
     )
-    batches = jax.random.normal(jax.random.key(2), (5, 4, 3, 6))
+    batches = jax.random.normal(jax.random.key(2), (360,)).reshape(5, 4, 3, 6)
 
     def run(engine):
         step = training.train_step(loss, optimizer, axis_name="learner")

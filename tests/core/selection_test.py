@@ -7,6 +7,9 @@ import pytest
 
 from gossamer.core import selection
 
+largest_in_chunks = jax.jit(selection.largest_in_chunks, static_argnums=1)
+positions = jax.jit(selection.positions, static_argnums=(1, 2))
+
 
 def chunks(size, chunk):
     """The positions of each chunk, as the module defines them."""
@@ -31,8 +34,8 @@ def chunks(size, chunk):
 )
 def test_largest_of_each_chunk(size, chunk):
     x = np.random.default_rng(size).standard_normal(size).astype(np.float32)
-    offsets = selection.largest_in_chunks(jnp.asarray(x), chunk)
-    found = np.asarray(selection.positions(offsets, size, chunk))
+    offsets = largest_in_chunks(jnp.asarray(x), chunk)
+    found = np.asarray(positions(offsets, size, chunk))
     expected = [c[np.argmax(np.abs(x[c]))] for c in chunks(size, chunk)]
     assert offsets.dtype == (np.uint8 if chunk <= 256 else np.uint16)
     assert len(found) == selection.num_chunks(size, chunk) == len(expected)
@@ -44,22 +47,22 @@ def test_magnitudes_that_differ_in_their_last_bits_count_as_equal():
     chunk = 128
     x = np.full(chunk, 1.0, np.float32)
     x[5] += chunk * 2.0**-23  # One unit of the bits that are kept.
-    assert selection.largest_in_chunks(jnp.asarray(x), chunk)[0] == 5
+    assert largest_in_chunks(jnp.asarray(x), chunk)[0] == 5
     x[5] = 1.0 + (chunk - 1) * 2.0**-23
-    (found,) = selection.largest_in_chunks(jnp.asarray(x), chunk)
+    (found,) = largest_in_chunks(jnp.asarray(x), chunk)
     assert x[found] >= x[5] * (1 - chunk * 2.0**-23)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float64])
 def test_other_dtypes_and_shapes(dtype, float64):
     x = jnp.asarray([[0.0, -3.0, 1.0], [2.0, 0.5, -4.0]], dtype)
-    found = selection.positions(selection.largest_in_chunks(x, 3), 6, 3)
+    found = positions(largest_in_chunks(x, 3), 6, 3)
     assert found.tolist() == [2, 5]  # Of 0, 1, 0.5 and of -3, 2, -4.
 
 
 def test_a_chunk_with_nan_or_infinity_shows_it():
     x = jnp.ones(8).at[3].set(jnp.nan).at[4].set(jnp.inf)
-    found = selection.positions(selection.largest_in_chunks(x, 4), 8, 4)
+    found = positions(largest_in_chunks(x, 4), 8, 4)
     assert found.tolist() == [4, 3]
 
 
@@ -87,10 +90,10 @@ def test_refuses_chunks_out_of_range(chunk):
 @pytest.mark.parametrize(("size", "rate"), [(1, 2.0), (1000, 7.6), (1000, 400.0), (10, 99.0)])
 def test_counts_are_what_is_chosen(kind, size, rate, key):
     x = jax.random.normal(key, (size,))
-    names = kind.choose(x, rate)
+    names = jax.jit(kind.choose, static_argnums=1)(x, rate)
     assert names.shape == (kind.count(size, rate),)
     assert kind.index_bytes(rate) == names.dtype.itemsize
-    where = kind.locate(names, size, rate)
+    where = np.asarray(jax.jit(kind.locate, static_argnums=(1, 2))(names, size, rate))
     assert len(set(where.tolist())) == len(where)
     assert where.min() >= 0
     assert where.max() < size

@@ -81,7 +81,7 @@ def test_an_optimizer_without_error_feedback_is_refused():
         similarity.find_state(optax.adam(1e-3).init(jnp.zeros(3)))
 
 
-@pytest.mark.parametrize("correlation", [0.99, 0.9, 0.5, 0.1, 0.0])
+@pytest.mark.parametrize("correlation", [0.99, 0.5, 0.0])
 def test_contraction_of_the_mean_is_within_its_bound(correlation, float64):
     """E ||y - sent||^2 <= (1 - gamma_0 (1 - d / 2k)) ||y||^2, averaged over the leaders."""
     size, rate, n = 20_000, 100.0, 16

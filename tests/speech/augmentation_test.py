@@ -56,7 +56,7 @@ def test_a_frequency_mask_is_one_bounded_band(key, features, paddings):
 
 
 def test_several_masks_stay_below_the_sum_of_their_bounds(key, features, paddings):
-    zero = np.asarray(spec_augment(key, features, paddings, num_frequency_masks=0) == 0)
+    zero = np.asarray(spec_augment(key, features, paddings) == 0)
     masked = zero.all(axis=2).sum(axis=1)
     assert (masked <= 4 * np.minimum(20, LENGTHS // 10)).all()
 
@@ -77,8 +77,8 @@ def test_masks_depend_on_the_key_alone(key, features, paddings):
 
 
 def test_recordings_of_a_batch_get_different_masks(key):
-    masked = spec_augment(key, jnp.ones((8, 200, 40)), jnp.zeros((8, 200)))
-    assert len({row.tobytes() for row in np.asarray(masked)}) == 8
+    masked = spec_augment(key, jnp.ones((4, 200, 40)), jnp.zeros((4, 200)))
+    assert len({row.tobytes() for row in np.asarray(masked)}) == 4
 
 
 def test_widths_are_uniform(key):

@@ -20,10 +20,12 @@ from gossamer.speech.run_config import (
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.transducer import TransducerConfig
 
+pytestmark = pytest.mark.usefixtures("plain_code")
+
 CONFIG = SpeechConfig(
     data=DataConfig(buckets=((1.0, 2),), join_probability=0.0, spliced=0.0),
     model=TransducerConfig(
-        encoder_layers=2,
+        encoder_layers=1,
         encoder_size=8,
         predictor_size=8,
         joiner_size=8,

@@ -21,7 +21,7 @@ def utterances():
 
 @pytest.fixture
 def model(monkeypatch):
-    def hear(model, waveforms, *, beam):
+    def hear(model, waveforms, *, beam, language_models):
         return [
             Transcript(HEARD[round(float(8 * waveform[0]))], [], -1.0) for waveform in waveforms
         ]

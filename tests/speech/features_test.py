@@ -9,6 +9,10 @@ import pytest
 from gossamer.speech import features
 
 extract = jax.jit(features.extract)
+log_mel = jax.jit(features.log_mel, static_argnums=1)
+add_deltas = jax.jit(features.add_deltas)
+normalize = jax.jit(features.normalize)
+stack_frames = jax.jit(features.stack_frames, static_argnames=("stack", "skip"))
 
 
 def kaldi_log_mel(waveform, sample_rate=8000, num_filters=40):
@@ -39,7 +43,7 @@ def speechlike(num_samples, seed=0, sample_rate=8000):
 @pytest.mark.parametrize("num_samples", [400, 8000, 24123])
 def test_log_mel_agrees_with_kaldi(sample_rate, num_samples):
     waveform = speechlike(num_samples, sample_rate=sample_rate)
-    ours, paddings = features.log_mel(jnp.asarray(waveform), sample_rate)
+    ours, paddings = log_mel(jnp.asarray(waveform), sample_rate)
     theirs = kaldi_log_mel(waveform, sample_rate)
     assert ours.shape == theirs.shape
     assert not paddings.any()
@@ -50,13 +54,13 @@ def test_log_mel_agrees_with_kaldi(sample_rate, num_samples):
 
 def test_silence_reaches_the_floor_of_kaldi():
     silence = np.zeros(8000, np.float32)
-    ours, _ = features.log_mel(jnp.asarray(silence))
+    ours, _ = log_mel(jnp.asarray(silence))
     np.testing.assert_allclose(ours, kaldi_log_mel(silence), rtol=1e-6)
 
 
 def test_log_mel_of_a_tone_peaks_at_its_filter():
     tone = 0.5 * jnp.sin(2 * jnp.pi * 1000 * jnp.arange(8000) / 8000)
-    energies, _ = features.log_mel(tone)
+    energies, _ = log_mel(tone)
     mel = [1127 * np.log1p(f / 700) for f in (20, 1000, 4000)]
     expected = round(41 * (mel[1] - mel[0]) / (mel[2] - mel[0])) - 1
     assert set(np.argmax(energies, axis=-1).tolist()) == {expected}
@@ -70,7 +74,7 @@ def kaldi_deltas(x):
 @pytest.mark.parametrize("num_frames", [1, 3, 20])
 def test_deltas_agree_with_kaldi(num_frames):
     x = np.random.default_rng(1).standard_normal((num_frames, 7)).astype(np.float32)
-    ours = features.add_deltas(jnp.asarray(x))
+    ours = add_deltas(jnp.asarray(x))
     np.testing.assert_allclose(ours, kaldi_deltas(x), rtol=1e-6, atol=1e-6)
 
 
@@ -78,7 +82,7 @@ def test_deltas_repeat_the_last_valid_frame():
     x = np.random.default_rng(2).standard_normal((2, 12, 3)).astype(np.float32)
     lengths = [12, 5]
     paddings = np.arange(12)[None] >= np.array(lengths)[:, None]
-    ours = features.add_deltas(jnp.asarray(x), jnp.asarray(paddings, jnp.float32))
+    ours = add_deltas(jnp.asarray(x), jnp.asarray(paddings, jnp.float32))
     for row, length in enumerate(lengths):
         expected = kaldi_deltas(x[row, :length])
         np.testing.assert_allclose(ours[row, :length], expected, rtol=1e-6, atol=1e-6)
@@ -88,7 +92,7 @@ def test_deltas_repeat_the_last_valid_frame():
 def test_normalize_gives_zero_mean_and_unit_variance():
     x = 5 + 3 * np.random.default_rng(3).standard_normal((2, 50, 4)).astype(np.float32)
     paddings = (np.arange(50)[None] >= np.array([[50], [31]])).astype(np.float32)
-    ours = features.normalize(jnp.asarray(x), jnp.asarray(paddings))
+    ours = normalize(jnp.asarray(x), jnp.asarray(paddings))
     for row, length in enumerate([50, 31]):
         valid = x[row, :length].astype(np.float64)
         expected = (valid - valid.mean(0)) / np.sqrt(valid.var(0) + features.VARIANCE_FLOOR)
@@ -100,9 +104,7 @@ def test_normalize_gives_zero_mean_and_unit_variance():
 @pytest.mark.parametrize("num_frames", [1, 6, 7])
 def test_stack_frames_by_definition(stack, skip, num_frames):
     x = np.random.default_rng(4).standard_normal((num_frames, 3)).astype(np.float32)
-    stacked, paddings = features.stack_frames(
-        jnp.asarray(x), jnp.zeros(num_frames), stack=stack, skip=skip
-    )
+    stacked, paddings = stack_frames(jnp.asarray(x), jnp.zeros(num_frames), stack=stack, skip=skip)
     padded = np.concatenate([x, np.zeros((stack, 3), np.float32)])
     expected = [padded[t : t + stack].reshape(-1) for t in range(0, num_frames, skip)]
     np.testing.assert_array_equal(stacked, np.stack(expected))
@@ -111,7 +113,7 @@ def test_stack_frames_by_definition(stack, skip, num_frames):
 
 def test_assembled_features_are_scaled_deltas_in_stacks():
     x = np.random.default_rng(6).standard_normal((6, 2)).astype(np.float32)
-    assembled, _ = features.assemble(jnp.asarray(x), jnp.zeros(6))
+    assembled, _ = jax.jit(features.assemble)(jnp.asarray(x), jnp.zeros(6))
     deltas = kaldi_deltas(x)  # [6, 6]: statics, deltas and delta-deltas of two filters
     expected = deltas * np.repeat(np.array(features.DELTA_SCALES), 2)[None]
     np.testing.assert_allclose(assembled, expected.reshape(3, 12), rtol=1e-5, atol=1e-5)

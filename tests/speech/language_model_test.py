@@ -1,5 +1,7 @@
 """The language model: prefixes only, the same in one run and step by step, in float and codes."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -15,50 +17,50 @@ VOCABULARY = 7
 LABELS = jnp.asarray([[1, 2, 3, 4, 5], [6, 5, 4, 3, 2]])
 
 
+@functools.cache
 def build(policy=None):
     model = LanguageModel(CONFIG, VOCABULARY, policy)
-    variables = model.init(jax.random.key(0), LABELS)
+    variables = jax.jit(model.init)(jax.random.key(0), LABELS)
     if policy is not None:
         # Clips of this order of magnitude: the first ones came from a pass over one batch.
         variables["clips"]["weights"] = {}
-        variables = quantize_variables(policy, variables)
+        variables = jax.jit(functools.partial(quantize_variables, policy))(variables)
     return model, variables
 
 
 @pytest.mark.parametrize("name", [None, "int4_paper"])
 def test_steps_give_what_a_run_gives(name):
     model, variables = build(named_policy(name))
-    expected = model.apply(variables, LABELS)
+    expected = jax.jit(model.apply)(variables, LABELS)
     chex.assert_shape(expected, (2, 6, VOCABULARY))
     state = model.initial_state(2)
+    step = jax.jit(functools.partial(model.apply, method="step"))
     for position in range(6):
         tokens = jnp.zeros(2, jnp.int32) if position == 0 else LABELS[:, position - 1]
-        logits, state = model.apply(variables, tokens, state, method="step")
+        logits, state = step(variables, tokens, state)
         np.testing.assert_allclose(logits, expected[:, position], rtol=1e-5, atol=1e-6)
 
 
 def test_a_logit_depends_on_the_prefix_alone():
     model, variables = build()
-    changed = model.apply(variables, LABELS.at[:, 3].set(1))
-    expected = model.apply(variables, LABELS)
+    apply = jax.jit(model.apply)
+    changed, expected = apply(variables, LABELS.at[:, 3].set(1)), apply(variables, LABELS)
     np.testing.assert_array_equal(changed[:, :4], expected[:, :4])
     assert not np.allclose(changed[:, 4:], expected[:, 4:])
 
 
 def test_dropout_is_drawn_in_training_only():
     model, variables = build()
-    draws = [
-        model.apply(variables, LABELS, deterministic=False, rngs={"dropout": jax.random.key(i)})
-        for i in range(2)
-    ]
+    train = jax.jit(functools.partial(model.apply, deterministic=False))
+    draws = [train(variables, LABELS, rngs={"dropout": jax.random.key(i)}) for i in range(2)]
     assert not np.allclose(*draws)
 
 
 def test_every_product_is_quantized():
     policy = named_policy("int4_paper")
     model = LanguageModel(CONFIG, VOCABULARY, policy)
-    params = model.init(jax.random.key(0), LABELS)["params"]
-    found = audit(model.apply, build(policy)[1], LABELS, policy=policy, params=params)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), LABELS)["params"]
+    found = audit(model.apply, build(policy)[1], LABELS, policy=policy, params=shapes)
     assert float_share(found) == 0
     assert len(found.products) == 6  # the embedding, two products a layer, the output
 
@@ -66,7 +68,7 @@ def test_every_product_is_quantized():
 def test_deployed_codes_have_the_same_logits():
     policy = named_policy("int4_paper")
     model = LanguageModel(CONFIG, VOCABULARY, policy)
-    variables = model.init(jax.random.key(0), LABELS)
+    variables = jax.jit(model.init)(jax.random.key(0), LABELS)
     variables["clips"]["weights"] = {}
 
     def train_forward(variables):

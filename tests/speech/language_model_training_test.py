@@ -1,6 +1,7 @@
 """The language model learns what follows what, and training it continues where it stopped."""
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from gossamer.speech import language_model_training, sentences
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
 from gossamer.speech.text import Vocabulary
+
+pytestmark = pytest.mark.usefixtures("plain_code")
 
 TEXTS = ["abcabcab", "bcabca", "cabc"]  # a certain circle, after a first letter by chance
 VOCABULARY = Vocabulary.of(TEXTS)
@@ -21,19 +24,20 @@ def train(folder, **options):
 
 def test_it_learns_the_circle_and_a_finished_run_is_there_at_once(tmp_path):
     variables = train(tmp_path / "run")
-    logits = MODEL.apply(variables, jnp.asarray([VOCABULARY.encode("abcab")]))
+    logits = jax.jit(MODEL.apply)(variables, jnp.asarray([VOCABULARY.encode("abcab")]))
     assert VOCABULARY.decode(np.argmax(logits[0, 1:], axis=-1)) == "bcabc"
     chex.assert_trees_all_equal(train(tmp_path / "run"), variables)
 
 
 def test_the_loss_is_that_of_the_labels_alone(key):
-    variables = MODEL.init(key, jnp.zeros((1, 2), jnp.int32))
+    variables = jax.jit(MODEL.init)(key, jnp.zeros((1, 2), jnp.int32))
     batch = sentences.pad(sentences.encode(TEXTS, VOCABULARY))
-    loss, _ = language_model_training.loss_function(MODEL)(variables, batch, key)
+    loss, _ = jax.jit(language_model_training.loss_function(MODEL))(variables, batch, key)
+    apply = jax.jit(MODEL.apply)
     total, number = 0.0, 0
     for labels, paddings in zip(batch["labels"], batch["label_paddings"], strict=True):
         text = labels[paddings == 0]
-        logits = np.asarray(MODEL.apply(variables, jnp.asarray(text[None]))[0], np.float64)
+        logits = np.asarray(apply(variables, jnp.asarray(text[None]))[0], np.float64)
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
         total -= np.log(probabilities[np.arange(len(text)), text]).sum()
         number += len(text)

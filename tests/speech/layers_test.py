@@ -16,14 +16,17 @@ POLICY = Policy(activations=(("input", pact_plus(4)),))
 
 @pytest.fixture
 def inputs(key):
-    return jax.random.normal(key, (3, 7, 5))
+    return jax.random.normal(key, (105,)).reshape(3, 7, 5)
 
 
 @pytest.fixture
 def codes(key):
     """An activation ``[3, 7, 5]`` in 4 bits."""
     return Quantized(
-        jax.random.randint(key, (3, 7, 5), -7, 8).astype(jnp.float32), jnp.float32(0.3), 4, 7
+        jax.random.randint(key, (105,), -7, 8).reshape(3, 7, 5).astype(jnp.float32),
+        jnp.float32(0.3),
+        4,
+        7,
     )
 
 

@@ -1,3 +1,6 @@
+import functools
+import math
+
 import chex
 import flax.linen as nn
 import jax
@@ -11,6 +14,11 @@ from gossamer.core.quantized import Quantized, dequantize
 from gossamer.core.quantizers import pact_plus, sawb_plus
 from gossamer.speech.lstm import LSTM, flip_sequences
 from gossamer.speech.recurrence import lstm_scan, lstm_step
+
+
+def normal(key, *shape):
+    """Drawn in a row: draws of four dimensions take ten times longer to compile."""
+    return jax.random.normal(key, (math.prod(shape),)).reshape(shape)
 
 
 def sigmoid(x):
@@ -31,6 +39,10 @@ def reference_lstm(inputs, kernel, recurrent, bias):
     return np.array(outputs)
 
 
+def draw(layer, key, *arguments):
+    return jax.jit(layer.init)(key, *arguments)
+
+
 def paddings_of(lengths, num_frames):
     return (np.arange(num_frames)[None] >= np.array(lengths)[:, None]).astype(np.float32)
 
@@ -38,7 +50,7 @@ def paddings_of(lengths, num_frames):
 @pytest.fixture
 def batch(key):
     lengths = [7, 1, 4, 0]
-    inputs = jax.random.normal(key, (4, 7, 5))
+    inputs = normal(key, 4, 7, 5)
     return inputs, jnp.asarray(paddings_of(lengths, 7)), lengths
 
 
@@ -46,8 +58,8 @@ def batch(key):
 def test_agrees_with_a_plain_recursion_row_by_row(key, batch, bidirectional):
     inputs, paddings, lengths = batch
     layer = LSTM(3, bidirectional=bidirectional)
-    variables = layer.init(key, inputs, paddings)
-    outputs, _ = layer.apply(variables, inputs, paddings)
+    variables = draw(layer, key, inputs, paddings)
+    outputs, _ = jax.jit(layer.apply)(variables, inputs, paddings)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
     for row, length in enumerate(lengths):
         valid = np.asarray(inputs[row, :length])
@@ -66,7 +78,7 @@ def test_agrees_with_a_plain_recursion_row_by_row(key, batch, bidirectional):
 def test_agrees_with_flax(key, batch):
     inputs, _, _ = batch
     layer = LSTM(3)
-    params = layer.init(key, inputs)["params"]
+    params = draw(layer, key, inputs)["params"]
     cell = nn.RNN(nn.OptimizedLSTMCell(3))
     gates = "ifgo"
     flax_params = {f"i{gate}": {} for gate in gates} | {f"h{gate}": {} for gate in gates}
@@ -75,8 +87,8 @@ def test_agrees_with_flax(key, batch):
         flax_params[f"i{gate}"]["kernel"] = params["kernel"][0][:, columns]
         flax_params[f"h{gate}"]["kernel"] = params["recurrent"][0][:, columns]
         flax_params[f"h{gate}"]["bias"] = params["bias"][0][columns]
-    expected = cell.apply({"params": {"cell": flax_params}}, inputs)
-    outputs, _ = layer.apply({"params": params}, inputs)
+    expected = jax.jit(cell.apply)({"params": {"cell": flax_params}}, inputs)
+    outputs, _ = jax.jit(layer.apply)({"params": params}, inputs)
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -90,26 +102,25 @@ def test_gradient_equals_automatic_differentiation(key, float64):
         return hidden, last
 
     keys = jax.random.split(key, 5)
-    projected = jax.random.normal(keys[0], (6, 2, 4, 12))
-    recurrent = jax.random.normal(keys[1], (2, 3, 12))
-    state = (jax.random.normal(keys[2], (2, 4, 3)), jax.random.normal(keys[3], (2, 4, 3)))
-    weights = jax.random.normal(keys[4], (6, 2, 4, 3))
+    projected = normal(keys[0], 6, 2, 4, 12)
+    recurrent = normal(keys[1], 2, 3, 12)
+    state = (normal(keys[2], 2, 4, 3), normal(keys[3], 2, 4, 3))
+    weights = normal(keys[4], 6, 2, 4, 3)
 
     def objective(scan, *arguments):
         hidden, (last_hidden, last_cell) = scan(*arguments)
         return jnp.sum(weights * hidden) + jnp.sum(jnp.sin(last_hidden)) + jnp.sum(last_cell**2)
 
-    ours = jax.grad(objective, argnums=(1, 2, 3))(
-        lambda *arguments: lstm_scan(*arguments, {}), projected, recurrent, state
-    )
-    expected = jax.grad(objective, argnums=(1, 2, 3))(plain_scan, projected, recurrent, state)
+    gradient = jax.jit(jax.grad(objective, argnums=(1, 2, 3)), static_argnums=0)
+    ours = gradient(lambda *arguments: lstm_scan(*arguments, {}), projected, recurrent, state)
+    expected = gradient(plain_scan, projected, recurrent, state)
     chex.assert_trees_all_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_padding_changes_nothing(key, batch):
     inputs, paddings, _ = batch
     layer = LSTM(3, bidirectional=True)
-    variables = layer.init(key, inputs, paddings)
+    variables = draw(layer, key, inputs, paddings)
     longer = jnp.concatenate([inputs, jnp.full((4, 5, 5), 1e3)], axis=1)
     longer_paddings = jnp.concatenate([paddings, jnp.ones((4, 5))], axis=1)
 
@@ -117,8 +128,9 @@ def test_padding_changes_nothing(key, batch):
         outputs, _ = layer.apply(variables, inputs, paddings)
         return jnp.sum(jnp.sin(outputs)), outputs
 
-    gradients, outputs = jax.grad(objective, has_aux=True)(variables, inputs, paddings)
-    padded_gradients, padded = jax.grad(objective, has_aux=True)(variables, longer, longer_paddings)
+    differentiate = jax.jit(jax.grad(objective, has_aux=True))
+    gradients, outputs = differentiate(variables, inputs, paddings)
+    padded_gradients, padded = differentiate(variables, longer, longer_paddings)
     np.testing.assert_allclose(padded[:, :7], outputs, rtol=1e-6, atol=1e-7)
     # Sums over more frames (of exact zeros) may be grouped differently, hence the absolute
     # tolerance.
@@ -135,11 +147,12 @@ def test_flip_is_its_own_inverse(batch):
 def test_steps_equal_the_whole_sequence(key, batch):
     inputs, _, _ = batch
     layer = LSTM(3)
-    variables = layer.init(key, inputs)
-    whole, last = layer.apply(variables, inputs)
+    variables = draw(layer, key, inputs)
+    whole, last = jax.jit(layer.apply)(variables, inputs)
+    step = jax.jit(functools.partial(layer.apply, method="step"))
     state = (jnp.zeros((1, 4, 3)), jnp.zeros((1, 4, 3)))
     for time in range(inputs.shape[1]):
-        output, state = layer.apply(variables, inputs[:, time], state, method="step")
+        output, state = step(variables, inputs[:, time], state)
         np.testing.assert_allclose(output, whole[:, time], rtol=1e-6, atol=1e-7)
     chex.assert_trees_all_close(state, last, rtol=1e-6, atol=1e-7)
 
@@ -147,7 +160,7 @@ def test_steps_equal_the_whole_sequence(key, batch):
 def test_dropconnect_drops_recurrent_weights_in_training_only(key, batch):
     inputs, paddings, _ = batch
     layer, plain = LSTM(3, dropconnect=0.5), LSTM(3)
-    variables = layer.init(key, inputs, paddings)
+    variables = draw(layer, key, inputs, paddings)
     expected, _ = plain.apply(variables, inputs, paddings)
     np.testing.assert_array_equal(layer.apply(variables, inputs, paddings)[0], expected)
 
@@ -164,17 +177,18 @@ def test_dropconnect_drops_recurrent_weights_in_training_only(key, batch):
 def test_runs_under_vmap_over_learners(key, batch):
     inputs, paddings, _ = batch
     layer = LSTM(3, bidirectional=True)
-    variables = [layer.init(key, inputs, paddings) for key in jax.random.split(key, 2)]
+    variables = [draw(layer, key, inputs, paddings) for key in jax.random.split(key, 2)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variables)
 
     def objective(variables):
         return jnp.sum(layer.apply(variables, inputs, paddings)[0] ** 2)
 
-    gradients = jax.vmap(jax.grad(objective))(stacked)
+    gradients = jax.jit(jax.vmap(jax.grad(objective)))(stacked)
+    alone = jax.jit(jax.grad(objective))
     for learner in range(2):
         chex.assert_trees_all_close(
             jax.tree.map(lambda leaf, learner=learner: leaf[learner], gradients),
-            jax.grad(objective)(variables[learner]),
+            alone(variables[learner]),
             rtol=1e-5,
             atol=1e-6,
         )

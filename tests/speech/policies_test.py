@@ -1,3 +1,5 @@
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -47,8 +49,8 @@ CONFIG = SpeechConfig(
 )
 
 
-def network(name):
-    return Transducer(MODEL, VOCABULARY, named_policy(name))
+def network(name, model=MODEL):
+    return Transducer(model, VOCABULARY, named_policy(name))
 
 
 def arguments(features=3, frames=9):
@@ -57,9 +59,9 @@ def arguments(features=3, frames=9):
     return x, np.zeros((2, frames), np.float32), np.array([[1, 2, 3], [4, 5, 0]], np.int32)
 
 
-def shapes(name, features=3):
+def shapes(name, features=3, model=MODEL):
     """The variables of a transducer by their shapes, with clips also of weights."""
-    model = network(name)
+    model = network(name, model)
 
     def init(key):
         variables = model.init(key, *arguments(features))
@@ -159,10 +161,12 @@ def make_batch(seed, rows=2, samples=2400):
     }
 
 
+@pytest.mark.usefixtures("plain_code")
 def test_quantized_learners_learn():
-    model = network(CONFIG.quantize)
+    small = dataclasses.replace(MODEL, encoder_layers=1)
+    model = network(CONFIG.quantize, small)
     batch = jax.tree.map(lambda *leaves: np.stack(leaves), make_batch(0), make_batch(1))
-    variables = draw(shapes(CONFIG.quantize, recipe.NUM_FEATURES))
+    variables = draw(shapes(CONFIG.quantize, recipe.NUM_FEATURES, small))
     optimizer = recipe.optimizer(CONFIG)
     state = training.init_state(variables, optimizer, jax.random.key(1), num_learners=2)
     first = jax.device_get(state.params)

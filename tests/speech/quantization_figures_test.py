@@ -26,8 +26,8 @@ def params():
     keys = jax.random.split(jax.random.key(0), 3)
     return {
         "lstm": {
-            "kernel": jax.random.normal(keys[0], (2, 5, 24)),
-            "recurrent": jax.random.normal(keys[1], (2, 6, 24)),
+            "kernel": jax.random.normal(keys[0], (240,)).reshape(2, 5, 24),
+            "recurrent": jax.random.normal(keys[1], (288,)).reshape(2, 6, 24),
             "bias": jnp.zeros((2, 24)),
         },
         "output": {"kernel": jax.random.normal(keys[2], (12, 3))},

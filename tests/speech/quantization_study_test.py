@@ -14,6 +14,8 @@ from gossamer.speech.recipe import utterance_losses
 from gossamer.speech.run_config import DataConfig
 from gossamer.speech.transducer import Transducer, TransducerConfig
 
+pytestmark = pytest.mark.usefixtures("plain_code")
+
 MODEL = TransducerConfig(
     encoder_layers=1,
     encoder_size=4,
@@ -39,7 +41,8 @@ def make_batch(seed):
 @pytest.fixture(scope="module")
 def variables():
     inputs = np.zeros((1, 8, 240), np.float32), np.zeros((1, 8), np.float32)
-    params = NETWORK.init(jax.random.key(0), *inputs, np.zeros((1, 2), np.int32))["params"]
+    drawn = FLOAT.lazy_init(jax.random.key(0), *inputs, np.zeros((1, 2), np.int32))
+    params = drawn["params"]
     clips = calibrate(NETWORK, params, iter([make_batch(1)]), data=DataConfig(), number=1)
     return {"params": params, "clips": clips}
 
@@ -60,10 +63,15 @@ def test_study(variables):
 
     # One batch of all rows, in float.
     whole = jax.tree.map(lambda *rows: np.concatenate(rows), *batches)
-    inputs, paddings = features.extract(
-        whole["waveform"], 8000, waveform_paddings=whole["waveform_paddings"]
-    )
-    expected, _ = utterance_losses(FLOAT, {"params": variables["params"]}, inputs, paddings, whole)
+
+    @jax.jit
+    def losses(params):
+        inputs, paddings = features.extract(
+            whole["waveform"], 8000, waveform_paddings=whole["waveform_paddings"]
+        )
+        return utterance_losses(FLOAT, {"params": params}, inputs, paddings, whole)[0]
+
+    expected = losses(variables["params"])
     np.testing.assert_allclose(found.loss, expected.sum() / 10, rtol=1e-5)
     assert found.quantized_loss != found.loss
     assert found.sizes == compression_report(deploy_variables(POLICY, variables))

@@ -1,3 +1,5 @@
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -18,17 +20,22 @@ HIDDEN = {
 }
 
 
+def normal(key, *shape):
+    """Drawn in a row: draws of four dimensions take ten times longer to compile."""
+    return jax.random.normal(key, (math.prod(shape),)).reshape(shape)
+
+
 @pytest.fixture
 def problem(key):
     """Projected inputs of 6 frames, 2 directions, 4 rows and 3 cells; weights; a first state."""
     keys = jax.random.split(key, 5)
-    projected = jax.random.normal(keys[0], (6, 2, 4, 12))
-    recurrent = jax.random.normal(keys[1], (2, 3, 12))
+    projected = normal(keys[0], 6, 2, 4, 12)
+    recurrent = normal(keys[1], 2, 3, 12)
     state = (
-        0.5 * jax.random.normal(keys[2], (2, 4, 3)),
-        jax.random.normal(keys[3], (2, 4, 3)),
+        0.5 * normal(keys[2], 2, 4, 3),
+        normal(keys[3], 2, 4, 3),
     )
-    return projected, recurrent, state, jax.random.normal(keys[4], (6, 2, 4, 3))
+    return projected, recurrent, state, normal(keys[4], 6, 2, 4, 3)
 
 
 def plain_scan(projected, recurrent, state, clips, quantizer):
@@ -59,13 +66,15 @@ def test_gradient_equals_automatic_differentiation(problem, float64):
     arguments = projected, recurrent, state
     ours = jax.grad(objective(lambda *a: lstm_scan(*a, {}), weights), argnums=(0, 1, 2))
     plain = jax.grad(objective(lambda *a: plain_scan(*a, {}, None), weights), argnums=(0, 1, 2))
-    chex.assert_trees_all_close(ours(*arguments), plain(*arguments), rtol=1e-10, atol=1e-12)
+    chex.assert_trees_all_close(
+        jax.jit(ours)(*arguments), jax.jit(plain)(*arguments), rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("quantizer", HIDDEN.values(), ids=HIDDEN)
 def test_quantized_gradient_equals_automatic_differentiation(problem, quantizer):
     projected, recurrent, state, weights = problem
-    clips = quantizer.init(0.3 * jax.random.normal(jax.random.key(9), (2, 4, 3)))
+    clips = quantizer.init(0.3 * normal(jax.random.key(9), 2, 4, 3))
     transform = quantization.fake_quantize(
         quantization.Policy(weights=((".*", quantizers.sawb_plus(4, blocks.gates(4))),))
     )
@@ -80,8 +89,10 @@ def test_quantized_gradient_equals_automatic_differentiation(problem, quantizer)
         return of
 
     arguments = projected, recurrent, state, clips
-    ours, gradients = jax.value_and_grad(value(lstm_scan), argnums=(0, 1, 2, 3))(*arguments)
-    plain, expected = jax.value_and_grad(value(plain_scan), argnums=(0, 1, 2, 3))(*arguments)
+    (ours, gradients), (plain, expected) = (
+        jax.jit(jax.value_and_grad(value(scan), argnums=(0, 1, 2, 3)))(*arguments)
+        for scan in (lstm_scan, plain_scan)
+    )
     np.testing.assert_allclose(ours, plain, rtol=1e-6)
     # Sums over frames run in another order, and clips sum terms of both signs.
     chex.assert_trees_all_close(gradients, expected, rtol=2e-5, atol=2e-5)
@@ -92,10 +103,10 @@ def test_quantized_gradient_equals_automatic_differentiation(problem, quantizer)
 @pytest.mark.parametrize("quantizer", HIDDEN.values(), ids=HIDDEN)
 def test_deployed_codes_give_the_same_bits_for_a_thousand_frames(key, quantizer):
     keys = jax.random.split(key, 3)
-    projected = 2 * jax.random.normal(keys[0], (1000, 2, 3, 32))
-    recurrent = jax.random.normal(keys[1], (2, 8, 32))
+    projected = 2 * normal(keys[0], 1000, 2, 3, 32)
+    recurrent = normal(keys[1], 2, 8, 32)
     state = (jnp.zeros((2, 3, 8)), jnp.zeros((2, 3, 8)))
-    clips = quantizer.init(0.3 * jax.random.normal(keys[2], (2, 3, 8)))
+    clips = quantizer.init(0.3 * normal(keys[2], 2, 3, 8))
     transform = quantization.fake_quantize(
         quantization.Policy(weights=((".*", quantizers.sawb_plus(4, blocks.gates(4))),))
     )

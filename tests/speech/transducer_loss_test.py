@@ -284,7 +284,7 @@ def test_learners_under_vmap_equal_a_loop(float64):
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *problems)
     tiled = jax.jit(functools.partial(joint_value_and_grad, frames_per_tile=2))
     expected = jax.tree.map(lambda *x: jnp.stack(x), *(tiled(*each) for each in problems))
-    assert_trees_close(jax.vmap(tiled)(*stacked), expected, atol=1e-12)
+    assert_trees_close(jax.jit(jax.vmap(tiled))(*stacked), expected, atol=1e-12)
 
 
 def test_learners_under_shard_map_equal_vmap(float64):
@@ -293,7 +293,7 @@ def test_learners_under_shard_map_equal_vmap(float64):
     tiled = jax.jit(functools.partial(joint_value_and_grad, frames_per_tile=2))
     axis = PartitionSpec("learner")
     sharded = jax.jit(jax.shard_map(jax.vmap(tiled), mesh=mesh, in_specs=axis, out_specs=axis))
-    assert_trees_close(sharded(*stacked), jax.vmap(tiled)(*stacked), atol=1e-12)
+    assert_trees_close(sharded(*stacked), jax.jit(jax.vmap(tiled))(*stacked), atol=1e-12)
 
 
 def test_batch_shards_of_shared_weights_sum_to_the_whole_gradient(float64):
@@ -312,7 +312,9 @@ def test_batch_shards_of_shared_weights_sum_to_the_whole_gradient(float64):
         shard, mesh=mesh, in_specs=(PartitionSpec(), axis, axis, axis), out_specs=PartitionSpec()
     )
     assert_trees_close(
-        jax.jit(jax.grad(whole))(weights, *data), jax.grad(total)(weights, *data), atol=1e-12
+        jax.jit(jax.grad(whole))(weights, *data),
+        jax.jit(jax.grad(total))(weights, *data),
+        atol=1e-12,
     )
 
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,15 +33,21 @@ def num_parameters(config, vocabulary_size, features):
 def setup(request, key):
     config = TransducerConfig(**{**vars(CONFIG), "joiner": request.param})
     model = Transducer(config, vocabulary_size=9)
-    features = jax.random.normal(key, (2, 9, 3))
+    features = jax.random.normal(key, (54,)).reshape(2, 9, 3)
     paddings = jnp.asarray([[0.0] * 9, [0.0] * 5 + [1.0] * 4])
     labels = jnp.asarray([[1, 2, 8], [3, 0, 0]], jnp.int32)
-    return model, model.init(key, features, paddings, labels), features, paddings, labels
+    params = jax.jit(model.init)(key, features, paddings, labels)
+    return model, params, features, paddings, labels
+
+
+def run(model, *arguments, **options):
+    """The method of a model, compiled."""
+    return jax.jit(functools.partial(model.apply, **options))(*arguments)
 
 
 def test_shapes_and_paddings(setup):
     model, params, features, paddings, labels = setup
-    logits, frame_paddings, connectionist = model.apply(params, features, paddings, labels)
+    logits, frame_paddings, connectionist = run(model, params, features, paddings, labels)
     assert logits.shape == (2, 5, 4, 9)
     assert connectionist.shape == (2, 5, 9)
     np.testing.assert_array_equal(frame_paddings, [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]])
@@ -50,38 +58,39 @@ def test_every_reduction_halves_the_rate(key, reduce_after, frames):
     config = TransducerConfig(**{**vars(CONFIG), "reduce_after": reduce_after})
     model = Transducer(config, vocabulary_size=9)
     arguments = jnp.ones((1, 9, 3)), jnp.zeros((1, 9)), jnp.zeros((1, 2), jnp.int32)
-    params = model.init(key, *arguments)
-    encoded, _ = model.apply(params, *arguments[:2], method="encode")
+    params = jax.eval_shape(model.init, key, *arguments)
+    encode = functools.partial(model.apply, method="encode")
+    encoded, _ = jax.eval_shape(encode, params, *arguments[:2])
     assert encoded.shape == (1, frames, 7)
     assert frames == -(-9 // config.reduction)
 
 
 def test_predictor_steps_equal_the_whole_sequence(setup):
     model, params, _, _, labels = setup
-    whole = model.apply(params, labels, method="predict")
+    whole = run(model, params, labels, method="predict")
+    step = jax.jit(functools.partial(model.apply, method="predict_step"))
     state = model.initial_state(2)
     tokens = jnp.pad(labels, ((0, 0), (1, 0)))
     for position in range(tokens.shape[1]):
-        predicted, state = model.apply(params, tokens[:, position], state, method="predict_step")
+        predicted, state = step(params, tokens[:, position], state)
         np.testing.assert_allclose(predicted, whole[:, position], rtol=1e-5, atol=1e-6)
 
 
 def test_the_predictor_sees_only_earlier_labels(setup):
     model, params, _, _, labels = setup
     changed = labels.at[:, 1].set(7)
-    before = model.apply(params, labels, method="predict")
-    after = model.apply(params, changed, method="predict")
+    before = run(model, params, labels, method="predict")
+    after = run(model, params, changed, method="predict")
     np.testing.assert_array_equal(before[:, :2], after[:, :2])
     assert np.all(np.any(before[:, 2:] != after[:, 2:], axis=-1))
 
 
 def test_padding_changes_no_valid_frame(setup):
     model, params, features, paddings, _ = setup
-    encoded, _ = model.apply(params, features, paddings, method="encode")
+    encoded, _ = run(model, params, features, paddings, method="encode")
     longer = jnp.pad(features, ((0, 0), (0, 6), (0, 0)), constant_values=9.0)
-    padded, frame_paddings = model.apply(
-        params, longer, jnp.pad(paddings, ((0, 0), (0, 6)), constant_values=1.0), method="encode"
-    )
+    longer_paddings = jnp.pad(paddings, ((0, 0), (0, 6)), constant_values=1.0)
+    padded, frame_paddings = run(model, params, longer, longer_paddings, method="encode")
     np.testing.assert_allclose(padded[0, :5], encoded[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(padded[1, :3], encoded[1, :3], rtol=1e-5, atol=1e-6)
     assert np.sum(1 - frame_paddings) == 8
@@ -101,8 +110,8 @@ def test_dropout_acts_in_training_only(setup):
     model, params, features, paddings, labels = setup
     rngs = {"dropout": jax.random.key(3)}
     for method, arguments in (("encode", (features, paddings)), ("predict", (labels,))):
-        quiet = model.apply(params, *arguments, method=method)
-        noisy = model.apply(params, *arguments, deterministic=False, rngs=rngs, method=method)
+        quiet = run(model, params, *arguments, method=method)
+        noisy = run(model, params, *arguments, deterministic=False, rngs=rngs, method=method)
         assert jax.tree.leaves(quiet)[0].shape == jax.tree.leaves(noisy)[0].shape
         assert np.any(jax.tree.leaves(quiet)[0] != jax.tree.leaves(noisy)[0])
 
