@@ -152,13 +152,15 @@ def manifest(
 
     The file lists one utterance per line, as tab-separated values with a header or as JSON objects.
     Columns: ``audio`` (a path, relative to the list), ``text``, and optionally ``name``, ``split``
-    (``train``, ``dev`` or ``test``), ``start`` and ``end`` in seconds.
+    (``train``, ``dev`` or ``test``), ``start`` and ``end`` in seconds, and ``channel``, from 0, of
+    recordings with several.
 
     Args:
         path: a ``.tsv`` or ``.jsonl`` file.
         sample_rate: Hz of the corpus; recordings of other rates are resampled.
         language: ``"en"``, or any other code; see ``text.normalize``.
-        channel: which channel of multi-channel recordings to take; ``None`` refuses them.
+        channel: which channel of multi-channel recordings to take where the list says nothing;
+            ``None`` refuses them.
         vocabulary: characters to accept, such as a trained recognizer's; all that occur if
             ``None``.
         min_seconds: shortest recording.

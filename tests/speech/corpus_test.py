@@ -144,6 +144,15 @@ def test_manifest_of_another_language_and_rate(tmp_path):
     assert [len(loaded.train[0].waveform), len(loaded.dev[0].waveform)] == [8000, 8000]
 
 
+def test_the_list_chooses_channels(tmp_path):
+    stereo = np.stack([np.full(4000, 0.25), np.full(4000, -0.25)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 8000)
+    path = tmp_path / "list.tsv"
+    path.write_text("audio\ttext\tsplit\tchannel\na.wav\tb\ttrain\t1\na.wav\ta\tdev\t\n")
+    loaded = corpus.manifest(path, channel=0, data_dir=tmp_path / "data")
+    assert [loaded.train[0].waveform[0], loaded.dev[0].waveform[0]] == [-0.25, 0.25]
+
+
 def test_changed_recordings_are_prepared_anew(tmp_path):
     path = write_list(tmp_path, ("a.wav", "hello", "train"))
     write_recording(tmp_path, seconds=0.5)
