@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import soundfile
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -41,6 +42,72 @@ def float64():
     """Double precision while the test runs."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def ldc(tmp_path) -> Path:
+    """Discs of the LDC with a few seconds of noise each, and transcripts in their forms."""
+    root = tmp_path / "ldc"
+    generator = np.random.default_rng(0)
+
+    def record(path: str, seconds: float = 12.0) -> None:
+        sound = generator.normal(scale=0.1, size=(round(8000 * seconds), 2))
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / path, sound, 8000, format="NIST", subtype="ULAW")
+
+    def transcribe(path: str, *lines: str) -> None:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text("".join(f"{line}\n" for line in lines))
+
+    # By the hashes of their names, 2036 is for dev, and 2033 for test unless that is Hub5'00.
+    for number in (2001, 2033, 2036):
+        record(f"LDC97S62/swb1_d1/data/sw0{number}.sph")
+        folder = f"swb_ms98_transcriptions/{number // 100}/{number}"
+        for side in "AB":
+            name = f"sw{number}{side}-ms98-a"
+            transcribe(
+                f"{folder}/sw{number}{side}-ms98-a-trans.text",
+                f"{name}-0001 0.000000 0.977625 [silence]",
+                f"{name}-0002 0.977625 2.461375 hi um [laughter-yeah] th[ey]- they_1 [noise]",
+                f"{name}-0003 2.461375 5.250000 <b_aside> saw the IBM <e_aside> uh-huh",
+                f"{name}-0004 11.50000 12.25000 {{yuppiedom}}",
+            )
+    transcribe("swb_ms98_transcriptions/sw-ms98-dict.text", "IBM ay b iy eh m", "hi hh ay")
+    transcribe(
+        "swb_ms98_transcriptions/29/2999/sw2999A-ms98-a-trans.text",
+        "sw2999A-ms98-a-0001 0.000000 2.000000 not on the discs",
+    )
+    record("LDC2004S13/audio/000/fe_03_00001.sph")
+    transcribe(
+        "LDC2004T19/data/trans/000/fe_03_00001.txt",
+        "# fe_03_00001.sph",
+        "",
+        "1.00 3.50 A: ((i think)) it's a- [laughter] t._v.",
+        "4.00 4.50 B: [noise]",
+        "5.00 7.00 B: mhm",
+    )
+    for name in ("sw_4390", "en_4156"):
+        record(f"LDC2002S09/hub5e_00/english/{name}.sph")
+    transcribe(
+        "LDC2002T43/reference/hub5e00.english.000405.stm",
+        ';; LABEL "O" "Overall" "Overall"',
+        ';; LABEL "en" "Callhome" "Callhome"',
+        ';; LABEL "sw" "Swbd" "Swbd"',
+        "en_4156 A en_4156_A 1.00 2.50 <O,en> OH ((UM) YEAH THE AIRCRAFT",
+        "en_4156 B en_4156_B 2.50 4.00 <O,en> IGNORE_TIME_SEGMENT_IN_SCORING",
+        "en_4156 B en_4156_B 4.00 6.00 <O,en> I'M GONNA (TH-) GO { 'CAUSE / @ } HOME",
+        "sw_4390 A sw_4390_A 0.50 2.50 <O,sw> A T. SHIRT { AND / IN } UH-HUH",
+    )
+    transcribe(
+        "LDC2002T43/reference/en20000405_hub5.glm",
+        ";; Made up in the form of NIST's rules.",
+        "* name 'test.glm'",
+        "UH-HUH => %BCACK / [ ] __ [ ] ;; affirmative token",
+        "UM => %HESITATION / [ ] __ [ ]",
+        "GONNA => GOING TO ;; anywhere",
+        "AIRCRAFT => AIR CRAFT / [ ] __ [ ]",
+    )
+    return root
 
 
 class Digits(NamedTuple):
