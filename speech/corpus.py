@@ -126,13 +126,18 @@ def telephone_prompts(data_dir: str | os.PathLike[str] | None = None) -> Corpus:
         >>> corpus.dev[0].text  # doctest: +SKIP
         'agent login please enter your agent number followed by the pound key'
     """
-    rows = manifest_file.read(
-        PROMPTS / "transcripts.tsv", language="en", split_seed=0, audio_suffix=".flac"
-    )
+    rows = prompt_rows()
     reading = records.Reading(PROMPTS_SAMPLE_RATE)
     corpus = _load("telephone_prompts", rows, reading, data_dir, attribution=ATTRIBUTION)
     train = [row for row in rows if row.split == "train"]
     return dataclasses.replace(corpus, train_words=_read_words(PROMPTS / "words.tsv", train))
+
+
+def prompt_rows() -> list[records.Row]:
+    """Where the utterances of the bundled telephone prompts come from."""
+    return manifest_file.read(
+        PROMPTS / "transcripts.tsv", language="en", split_seed=0, audio_suffix=".flac"
+    )
 
 
 def manifest(
