@@ -13,7 +13,7 @@ COMMANDS = {
     "evaluate": "score a run on held-out recordings",
     "audit": "show what quantization does to a model",
     "transcribe": "read audio files",
-    "corpus": "list licensed recordings for training",
+    "corpus": "list licensed recordings, or make synthetic ones",
 }
 
 USAGE = """usage: gossamer COMMAND [options]

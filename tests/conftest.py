@@ -5,6 +5,7 @@ also for the processes that tests start.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,6 +109,44 @@ def ldc(tmp_path) -> Path:
         "AIRCRAFT => AIR CRAFT / [ ] __ [ ]",
     )
     return root
+
+
+FAKE_ESPEAK = """
+import math, struct, sys, wave
+
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+if sys.argv[1] == "--voices=variant":
+    print("Pty Language Age/Gender VoiceName File\\n 5 variant --/M Max !v/max\\n"
+          " 5 variant 20/M male1 !v/m1\\n 5 variant 20/F female2 !v/f2")
+elif sys.argv[1].startswith("--voices="):
+    print("Pty Language Age/Gender VoiceName File Other Languages")
+    if sys.argv[1] == "--voices=en":
+        print(" 2 en-gb --/M English_(GB) gmw/en (en 2)\\n 5 en-us --/F us-mbrola-1 mb/mb-us1")
+else:
+    text = open(words["-f"]).read().strip()
+    if "fail" in text:
+        sys.exit("cannot say it")
+    hertz = 400 if words["-v"].endswith("m1") else 800
+    number = 0 if "silent" in text else 1000 * len(text) * 165 // int(words["-s"])
+    tone = [round(9000 * math.sin(2 * math.pi * hertz * n / 16000)) for n in range(number)]
+    samples = [0] * 3200 + tone + [0] * 4800
+    with wave.open(words["-w"], "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+"""
+
+
+@pytest.fixture
+def fake_espeak(tmp_path, monkeypatch) -> None:
+    """A synthesizer with two voices, tones of 400 and 800 Hz, a sixteenth of a second a letter.
+
+    It refuses texts with "fail", and is silent for those with "silent".
+    """
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/espeak-ng"
+    program.write_text(f"#!{sys.executable} -S\n{FAKE_ESPEAK}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
 
 class Digits(NamedTuple):

@@ -61,3 +61,22 @@ def test_from_discs_to_scores(ldc, tmp_path, capsys):
     assert (tmp_path / "scores/rules.glm").is_file()
     for word in sclite.read_ctm(tmp_path / "scores/hypothesis.ctm"):
         assert word.recording in ("en_4156", "sw_4390")
+
+
+@pytest.mark.usefixtures("fake_espeak")
+def test_synthetic_speech(tmp_path, capsys):
+    assert main(["corpus", "voices"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0].split() == ["espeak-ng", "en-gb+f2", "female"]
+    assert "flite is not installed: apt-get install flite" in shown.err
+
+    words = ["corpus", "synthetic", "spoken", "--hours", "0.001", "--processes", "0"]
+    (tmp_path / "text.txt").write_text("".join(f"number {'a' * n}\n" for n in range(1, 30)))
+    assert main([*words, "--text", "text.txt"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.endswith("hours: spoken/synthetic.tsv\n")
+    assert "0.00 of 0.001 hours" in shown.err
+    assert main([*words, "--text", "text.txt", "--seed", "1"]) == 2
+    assert "another plan (other seed)" in capsys.readouterr().err
+    assert main([*words, "--text", "text.txt", "--engines", "flite"]) == 2
+    assert "apt-get install flite" in capsys.readouterr().err
