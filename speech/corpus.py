@@ -9,8 +9,10 @@ Both are written once as array_record files (see ``records``) and then read by r
 preparation folder is ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``.
 """
 
+import contextlib
 import csv
 import dataclasses
+import json
 import math
 import os
 import pathlib
@@ -248,16 +250,22 @@ def _load(
 
 
 def _open(builder: records.Recordings, split: str, sample_rate: int) -> Utterances:
-    """One split, after a pass over it for durations and texts."""
+    """One split. The first time durations and texts take a pass over it, and are then kept."""
     if split not in builder.info.splits or not builder.info.splits[split].num_examples:
         return Utterances.of(())
     reader = _Stored(builder.open(split), sample_rate)
-    seconds, texts = [], []
-    for index in range(len(reader.source)):
-        utterance = reader(index)
-        seconds.append(len(utterance.waveform) / sample_rate)
-        texts.append(utterance.text)
-    return Utterances(reader, np.array(seconds), tuple(texts))
+    index = pathlib.Path(builder.data_dir) / f"index-{split}.json"
+    try:
+        facts = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        heard = map(reader, range(len(reader.source)))
+        pairs = [(len(utterance.waveform), utterance.text) for utterance in heard]
+        facts = dict(zip(("samples", "texts"), zip(*pairs, strict=True), strict=True))
+        partial = index.with_name(f".{index.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):  # a folder that others prepared
+            partial.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+            partial.replace(index)
+    return Utterances(reader, np.array(facts["samples"]) / sample_rate, tuple(facts["texts"]))
 
 
 class _Stored(NamedTuple):

@@ -161,6 +161,20 @@ def test_changed_recordings_are_prepared_anew(tmp_path):
     assert corpus.manifest(path, data_dir=tmp_path / "data").train.seconds[0] == 0.75
 
 
+def test_durations_and_texts_are_kept(tmp_path):
+    write_recording(tmp_path, seconds=0.5)
+    path = write_list(tmp_path, ("a.wav", "été", "train"))
+    options = {"language": "fr", "data_dir": tmp_path / "data"}
+    for content in (None, "{broken", '{"samples": [4000], "texts": ["kept"]}'):
+        if content is not None:
+            (index,) = (tmp_path / "data").rglob("index-train.json")
+            index.write_text(content)
+        loaded = corpus.manifest(path, **options).train
+        assert loaded.texts == (("kept",) if content and "kept" in content else ("été",))
+        assert loaded.seconds.tolist() == [0.5]
+        assert loaded[0].text == "été"
+
+
 def test_data_dir_defaults_to_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert corpus.default_data_dir() == tmp_path

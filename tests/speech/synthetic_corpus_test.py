@@ -98,7 +98,7 @@ def test_what_cannot_be_said_is_left_out(make_plan, tmp_path):
     plan = make_plan(train=["good", "do fail", "silent one"], max_seconds=0.9)
     result = synthetic_corpus.build(tmp_path / "a", plan, hours=4 / 3600, processes=0)
     assert "good" in {row["text"] for row in read(result.list)} <= {"good", *HELD_OUT}
-    assert set(result.left_out) == {"not rendered"}
+    assert "not rendered" in result.left_out
     plan = make_plan(train=["do fail"], held_out=[])
     with pytest.raises(SynthesisError, match=r"20 utterances in a row .* cannot say it"):
         synthetic_corpus.build(tmp_path / "b", plan, hours=1 / 3600, processes=0)
