@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from .search import SearchOptions
+
 if TYPE_CHECKING:
     from ..speech.corpus import Corpus
-    from ..speech.recognizer import Transcript
+    from ..speech.fusion import FusedModels
+    from ..speech.recognizer import Recognizer, Transcript
     from ..speech.run_config import SpeechConfig
 
 DESCRIPTION = """Score a model on held-out speech; of a finished run, rewrite the report.
@@ -18,12 +21,19 @@ examples:
   gossamer evaluate runs/demo
   gossamer evaluate runs/demo --beam 16
   gossamer evaluate runs/demo --corpus my/manifest.tsv
-  gossamer evaluate runs/paper_swb300 --sclite scores    files for NIST's sclite, errors by set
-  gossamer evaluate prompts --beam 16           the model that ships"""
+  gossamer evaluate prompts --beam 16           the model that ships
+  gossamer evaluate prompts --beam 8 --language-model runs/external --tune
+  gossamer evaluate runs/swb300 --sclite scores     files for NIST's sclite, errors by set"""
+
+GRID = {  # what `--tune` tries
+    "language_weight": (0.1, 0.2, 0.3, 0.5),
+    "source_weight": (0.0, 0.1, 0.2, 0.3),
+    "length_reward": (0.0, 0.1, 0.2, 0.4),
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class Arguments:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arguments(SearchOptions):
     """What to score."""
 
     run: Annotated[str, tyro.conf.Positional]
@@ -31,37 +41,49 @@ class Arguments:
     no report, the score is printed."""
     corpus: str | None = None
     """Score on another corpus: `prompts` or the path of a manifest; print only, no report."""
-    beam: int = 1
-    """Hypotheses that the beam search keeps; 1 takes the most likely symbol at every step. 4 to 16
-    are usual; reading takes longer with more."""
     sclite: Path | None = None
     """Folder for references (.stm) and time-marked words (.ctm) for NIST's sclite, and errors by
     set, SWB and CH of Hub5'00, counted as sclite does."""
+    tune: bool = False
+    """First choose the weights of the language models on the development recordings."""
 
 
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
     arguments = tyro.cli(Arguments, prog="gossamer evaluate", description=DESCRIPTION, args=words)
-    if arguments.beam < 1:
-        raise ValueError(f"`--beam` must be at least 1, got {arguments.beam}; 1 is greedy search.")
+    arguments.check()
+    if arguments.tune and arguments.language_model is None:
+        raise ValueError("`--tune` chooses the weights of language models; name one.")
     from ..speech import evaluation, experiment, training_data
 
     model = experiment.find_recognizer(arguments.run)
-    folder = Path(arguments.run)
-    if arguments.corpus is None and folder.is_dir():
-        command = shlex.join(["gossamer", "evaluate", *words])
-        data = training_data.load_corpus(model.config)
-        result = experiment.score(folder, model, data, command, beam=arguments.beam)
-        if arguments.sclite is not None:
-            _write_sclite(arguments.sclite, model.config, data, result.transcripts)
-        return 0
+    language_models = arguments.load_models(model.vocabulary)
     config = model.config
     if arguments.corpus is not None:
         config = dataclasses.replace(
             config, data=dataclasses.replace(config.data, corpus=arguments.corpus)
         )
     corpus = training_data.load_corpus(config)
-    result = evaluation.evaluate(model, corpus.test, beam=arguments.beam)
+    if language_models is not None and arguments.tune:
+        arguments = _tune(arguments, model, language_models, corpus)
+        language_models = arguments.weigh(language_models)
+    folder = Path(arguments.run)
+    if arguments.corpus is None and folder.is_dir():
+        result = experiment.score(
+            folder,
+            model,
+            corpus,
+            shlex.join(["gossamer", "evaluate", *words]),
+            beam=arguments.beam,
+            language_models=language_models,
+            search=arguments.describe(),
+        )
+        if arguments.sclite is not None:
+            _write_sclite(arguments.sclite, config, corpus, result.transcripts)
+        return 0
+    result = evaluation.evaluate(
+        model, corpus.test, beam=arguments.beam, language_models=language_models
+    )
     errors = result.errors
     print(
         f"{corpus.name}: word error rate {100 * errors.rate:.1f}% "
@@ -91,3 +113,33 @@ def _write_sclite(
     if report.unread:
         print(f"{report.unread} segments of the reference have no recording: words deleted.")
     print(f"The same by NIST's tools: {report.command}")
+
+
+def _tune(
+    arguments: Arguments, model: "Recognizer", language_models: "FusedModels", corpus: "Corpus"
+) -> Arguments:
+    """Tries a grid of weights on the development recordings, prints it and takes the best."""
+    from ..speech import evaluation, fusion
+
+    def score(columns: list[str], models: "FusedModels | None") -> float:
+        found = evaluation.evaluate(
+            model, corpus.dev, timed=False, beam=arguments.beam, language_models=models
+        )
+        row = "".join(f"{column:>16}" for column in columns)
+        print(f"{row}{100 * found.errors.rate:>11.1f}", flush=True)
+        return found.errors.rate
+
+    def error(**weights: float) -> float:
+        tried = dataclasses.replace(arguments, **weights)
+        columns = [f"{value:g}" for value in weights.values()]
+        return score(columns, tried.weigh(language_models))
+
+    grid = GRID.copy()
+    if arguments.source_model is None:
+        del grid["source_weight"]
+    print("".join(f"{name:>16}" for name in grid) + f"{'dev WER, %':>11}")
+    score(["none"] + [""] * (len(grid) - 1), None)
+    weights = fusion.tune(error, **grid).weights
+    options = [f"--{name.replace('_', '-')} {value:g}" for name, value in weights.items()]
+    print(f"best: {' '.join(options)}")
+    return dataclasses.replace(arguments, **weights)

@@ -14,6 +14,7 @@ COMMANDS = {
     "audit": "show what quantization does to a model",
     "transcribe": "read audio files",
     "corpus": "list licensed recordings, or make synthetic ones",
+    "alternatives": "decode n-best lists of a corpus",
 }
 
 USAGE = """usage: gossamer COMMAND [options]
@@ -70,5 +71,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<12}{purpose}" for name, purpose in COMMANDS.items()]
+    lines = [f"  {name:<14}{purpose}" for name, purpose in COMMANDS.items()]
     return USAGE.format(commands="\n".join(lines))

@@ -33,6 +33,7 @@ from . import gossip, traces
 from .async_runtime import Run, Runtime
 from .asynchrony import AsyncState
 from .journal import Update
+from .microbatches import gradient_in_parts
 from .training import Loss
 
 _NEVER = np.iinfo(np.int32).max
@@ -69,19 +70,23 @@ def guard(optimizer: optax.GradientTransformation) -> optax.GradientTransformati
     return optax.with_extra_args_support(guarded)
 
 
-def gradient_of(loss: Loss) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
+def gradient_of(
+    loss: Loss, *, num_parts: int = 1
+) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
     """The gradient of one learner's loss, with its report.
 
     Args:
         loss: see `training.train_step`.
+        num_parts: as there.
 
     Returns:
         ``gradient(params, batch, key) -> (gradients, metrics)``.  Metrics are those of the loss and
         "loss", "grad_norm" and "finite" (1, or 0 where gradients are NaN, for `guard`).
     """
+    value_and_gradient = gradient_in_parts(loss, num_parts)
 
     def gradient(params, batch, key):
-        (value, details), gradients = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
+        (value, details), gradients = value_and_gradient(params, batch, key)
         grad_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
         gradients = jax.tree.map(lambda x: jnp.where(finite, x, jnp.nan), gradients)

@@ -142,17 +142,40 @@ def matmul(x: Tensor, weight: Tensor, *, name: str = "") -> jax.Array:
         name: of the weight, for the audit.
 
     Returns:
-        [..., out] in float32 (or the dtype of two plain arrays).
+        [..., out] in float32 (or the dtype of two plain arrays).  Numbers of float32 meet a weight
+        in bfloat16 in its precision, and sums are in float32.
     """
     bits_x, bits_w = (t.bits if isinstance(t, Quantized) else FLOAT for t in (x, weight))
     with jax.named_scope(_scope(name, bits_w, bits_x)):
         if isinstance(x, Quantized) and isinstance(weight, Quantized):
             return _exact_product(x, weight)
-        return _product_of_numbers(x, weight)
+        return product_of_numbers(x, weight)
 
 
-def _product_of_numbers(x: Tensor, weight: Tensor) -> jax.Array:
-    return jnp.matmul(dequantize(x), dequantize(weight))
+def product_of_numbers(x: Tensor, weight: Tensor) -> jax.Array:
+    """`matmul` of what the codes stand for, unknown to the audit."""
+    x, weight = dequantize(x), dequantize(weight)
+    if weight.dtype == jnp.bfloat16 and x.dtype == jnp.float32:
+        return _half_product(x, weight)
+    return jnp.matmul(x, weight)
+
+
+@jax.custom_vjp
+def _half_product(x: jax.Array, weight: jax.Array) -> jax.Array:
+    return jnp.matmul(x.astype(weight.dtype), weight, preferred_element_type=jnp.float32)
+
+
+def _half_product_forward(x: jax.Array, weight: jax.Array):
+    return _half_product(x, weight), (x.astype(weight.dtype), weight)
+
+
+def _half_product_backward(operands, gradient: jax.Array):
+    # Differentiated as it stands, the gradient would keep these products in float32.
+    dx, dweight = jax.vjp(jnp.matmul, *operands)[1](gradient.astype(jnp.bfloat16))
+    return dx.astype(jnp.float32), dweight
+
+
+_half_product.defvjp(_half_product_forward, _half_product_backward)
 
 
 # Differentiated as it stands, it would keep the sums, as large as the result, for the gradients of
@@ -174,7 +197,7 @@ def _exact_product_forward(x: Quantized, weight: Quantized):
 
 
 def _exact_product_backward(operands, gradient: jax.Array):
-    return jax.vjp(_product_of_numbers, *operands)[1](gradient)
+    return jax.vjp(product_of_numbers, *operands)[1](gradient)
 
 
 _exact_product.defvjp(_exact_product_forward, _exact_product_backward)

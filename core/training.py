@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import checkpoint, gossip, interruption, learners, metrics, mixing, progress
+from . import checkpoint, gossip, interruption, learners, metrics, microbatches, mixing, progress
 from .diagnostics import Diagnostics, measure_if
 
 Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
@@ -85,6 +85,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     *,
     axis_name: str | None = None,
+    num_parts: int = 1,
     diagnostics: Diagnostics | None = None,
     consensus_every: int | None = 1,
     **update_options: Any,
@@ -96,6 +97,8 @@ def train_step(
         optimizer: an optax transform; its links may use collectives over `axis_name`.  It gets the
             gradient at `gossip.gradient_params`, which are x unless it asks for delayed weights.
         axis_name: the axis of learners, None for a single learner.
+        num_parts: parts of a learner's batch that are worked on one after another, see
+            `microbatches`.
         diagnostics: measures the step beside the update, for instance `landscape.diagnose`:
             ``diagnostics(state, batch, key, gradients) -> {name: scalar}`` with the state before
             the step, what `loss` was given, and its gradients.
@@ -112,7 +115,7 @@ def train_step(
         it.  A skipped step advances ``state.step`` and ``state.skipped`` and nothing else.
 
     Raises:
-        ValueError: if `consensus_every` is below 1.
+        ValueError: if `consensus_every` or `num_parts` is below 1.
 
     Example:
         >>> step = jax.jit(train_step(loss, optax.adam(1e-3)), donate_argnums=0)
@@ -122,10 +125,11 @@ def train_step(
     """
     if consensus_every is not None:
         _check_positive(consensus_every=consensus_every)
+    gradient = microbatches.gradient_in_parts(loss, num_parts)
 
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)
-        (value, details), gradients = jax.value_and_grad(loss, has_aux=True)(
+        (value, details), gradients = gradient(
             gossip.gradient_params(state.opt_state, state.params), batch, key
         )
         grad_norm = optax.tree.norm(gradients)

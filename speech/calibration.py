@@ -12,15 +12,21 @@ import jax
 import jax.numpy as jnp
 
 from ..core.quantization import fake_quantize
-from . import features
+from .front_end import recognizer_inputs
 from .layers import CALIBRATION, CLIPS
+from .run_config import DataConfig
 from .transducer import Transducer
 
 WEIGHTS = "weights"  # key of the weights' clips beside those of the sites
 
 
 def calibrate(
-    model: Transducer, params: Any, batches: Iterator[Any], *, sample_rate: int, number: int = 8
+    model: Transducer,
+    params: Any,
+    batches: Iterator[Any],
+    *,
+    data: DataConfig,
+    number: int = 8,
 ) -> dict[str, Any]:
     """Chooses all clips of a quantized transducer.
 
@@ -28,7 +34,7 @@ def calibrate(
         model: the transducer, with its policy.
         params: its float parameters.
         batches: batches as `loader.batches` gives them, with or without an axis of learners.
-        sample_rate: samples per second.
+        data: which features are read, see `front_end`.
         number: of batches to average over.
 
     Returns:
@@ -42,9 +48,7 @@ def calibrate(
     @jax.jit
     def survey(params, batch):  # not closed over, which would compile the weights as constants
         rows = {name: x.reshape(-1, x.shape[-1]) for name, x in batch.items()}
-        inputs, paddings = features.extract(
-            rows["waveform"], sample_rate, waveform_paddings=rows["waveform_paddings"]
-        )
+        inputs, paddings = recognizer_inputs(data, rows["waveform"], rows["waveform_paddings"])
         _, noted = model.apply(
             {"params": params},
             inputs,

@@ -33,10 +33,10 @@ _SINGLE = SpeechConfig(
 _NO_MASKS = AugmentationConfig(num_time_masks=0, num_frequency_masks=0)
 
 # All values are remembered, not verified against the papers, or, where nothing is remembered, ours:
-# the probability of length perturbation and all of label noise. What the papers have besides: speed
-# and tempo as two perturbations, i-vectors, an encoder that starts from a trained one (here the
-# auxiliary loss stands in), fusion with language models and combination of models. The list comes
-# from `gossamer corpus switchboard swb ...`; an epoch is about 4,000 steps.
+# the probability of length perturbation, all of label noise, and an epoch of the frame-wise loss
+# alone. What the papers have besides: speed and tempo as two perturbations, i-vectors, n-best lists
+# and fusion (`gossamer alternatives`, `gossamer evaluate --language-model`), and combination of
+# models. The list comes from `gossamer corpus switchboard swb ...`; an epoch is about 4,000 steps.
 _SWB300 = SpeechConfig(
     data=DataConfig(
         corpus="swb/switchboard.tsv",
@@ -62,7 +62,7 @@ _SWB300 = SpeechConfig(
         language_model=LanguageModelConfig(size=256, embedding_size=64),
         language_model_steps=5000,
     ),
-    optimizer=OptimizerConfig(steps=80_000, peak_learning_rate=5e-4, warmup=0.3),
+    optimizer=OptimizerConfig(steps=80_000, peak_learning_rate=5e-4, warmup=0.3, ctc_steps=4000),
     learners=LearnersConfig(number=1),
     log_every=100,
     validate_every=4000,
@@ -93,6 +93,14 @@ CONFIGS = {
     "single": NamedConfig(
         "One learner, smaller batches, 25 minutes on two CPU cores.",
         _SINGLE,
+    ),
+    "streaming": NamedConfig(
+        "One learner, a model for `gossamer transcribe --stream`: it reads while one speaks.",
+        replace(
+            _SINGLE,
+            data=replace(_SINGLE.data, normalization="running"),
+            model=PRESETS["streaming"],
+        ),
     ),
     "refined": NamedConfig(
         "The second stage of the model that ships: `single` goes on without masks, 6 minutes.",

@@ -108,14 +108,59 @@ def greedy_decode(
         max_labels=max_labels,
         lookahead=lookahead,
     )
+    start = jnp.full(encoded.shape[0], blank_id, jnp.int32)
+    hypotheses, _ = greedy_decode_part(
+        encoded,
+        encoded_paddings,
+        predictor_step(start, initial_state),
+        predictor_step=predictor_step,
+        joiner=joiner,
+        blank_id=blank_id,
+        max_symbols_per_frame=max_symbols_per_frame,
+        max_labels=max_labels,
+        lookahead=lookahead,
+    )
+    return hypotheses
+
+
+def greedy_decode_part(
+    encoded: jax.Array,
+    encoded_paddings: jax.Array,
+    prefix: tuple[jax.Array, Any],
+    *,
+    predictor_step: PredictorStep,
+    joiner: Joiner,
+    blank_id: int = 0,
+    max_symbols_per_frame: int = 4,
+    max_labels: int | None = None,
+    lookahead: int = 4,
+) -> tuple[Hypotheses, tuple[jax.Array, Any]]:
+    """As `greedy_decode`, over the next frames of utterances; the parts give the whole.
+
+    Args:
+        encoded: as there, ``[batch, frames, E]``; there may be none.
+        encoded_paddings: as there.
+        prefix: the predictor's vector ``[batch, P]`` of the labels before and its state: what the
+            call for the part before returned, ``predictor_step(blanks, initial_state)`` at first.
+        predictor_step: as there.
+        joiner: as there.
+        blank_id: as there.
+        max_symbols_per_frame: as there.
+        max_labels: as there, for this part.
+        lookahead: as there.
+
+    Returns:
+        The labels of this part, their frames counted from its start, and the new prefix.
+    """
     batch, num_frames, _ = encoded.shape
-    max_labels = num_frames * max_symbols_per_frame if max_labels is None else max_labels
+    room = num_frames * max_symbols_per_frame if max_labels is None else max_labels
     lengths = jnp.sum(encoded_paddings == 0, axis=1)
     encoded = jnp.pad(encoded, ((0, 0), (0, lookahead), (0, 0)))  # lest the last window is shifted
     rows, offsets = jnp.arange(batch), jnp.arange(lookahead)[None]
 
     def is_active(search: _Search) -> jax.Array:
-        return (search.frame < lengths) & (search.num_labels < max_labels)
+        is_inside = search.frame < lengths
+        return is_inside if max_labels is None else is_inside & (search.num_labels < max_labels)
 
     def step(search: _Search) -> _Search:
         window = jax.vmap(
@@ -136,7 +181,7 @@ def greedy_decode(
         column = jnp.minimum(first, lookahead - 1)
         label = best[rows, column]
         scores = jnp.where(found, scores + log_probs[rows, column, label], scores)
-        slot = jnp.where(found, search.num_labels, max_labels)  # out of bounds: dropped
+        slot = jnp.where(found, search.num_labels, room)  # out of bounds: dropped
         predicted, state = _select(
             found, predictor_step(label, search.state), (search.predicted, search.state)
         )
@@ -151,9 +196,8 @@ def greedy_decode(
             scores=scores,
         )
 
-    start = jnp.full(batch, blank_id, jnp.int32)
     zeros = jnp.zeros(batch, jnp.int32)
-    predicted, state = predictor_step(start, initial_state)
+    predicted, state = prefix
     search = jax.lax.while_loop(
         lambda search: jnp.any(is_active(search)),
         step,
@@ -163,13 +207,14 @@ def greedy_decode(
             num_labels=zeros,
             predicted=predicted,
             state=state,
-            labels=jnp.full((batch, max_labels), blank_id, jnp.int32),
-            frames=jnp.zeros((batch, max_labels), jnp.int32),
+            labels=jnp.full((batch, room), blank_id, jnp.int32),
+            frames=jnp.zeros((batch, room), jnp.int32),
             scores=jnp.zeros(batch),
         ),
     )
-    padded = jnp.arange(max_labels)[None] >= search.num_labels[:, None]
-    return Hypotheses(search.labels, padded.astype(jnp.float32), search.frames, search.scores)
+    padded = jnp.arange(room)[None] >= search.num_labels[:, None]
+    found = Hypotheses(search.labels, padded.astype(jnp.float32), search.frames, search.scores)
+    return found, (search.predicted, search.state)
 
 
 def _log_probs(joiner: Joiner, window: jax.Array, predicted: jax.Array) -> jax.Array:

@@ -67,8 +67,16 @@ def open_engine(
             yield Engine(steps, state, itertools.count(1), steps.read, steps.totals)
         return
     optimizer = recipe.optimizer(config)
-    step = recipe.training_step(config, model, optimizer, token_logits=token_logits)
-    step = learners.spread(step, number, engine=engine, donate_argnums=0)
+
+    def program(*, initializes: bool = False) -> Callable[..., Any]:
+        step = recipe.training_step(
+            config, model, optimizer, token_logits=token_logits, initializes=initializes
+        )
+        return learners.spread(step, number, engine=engine, donate_argnums=0)
+
+    step = program()
+    if num_first := config.optimizer.ctc_steps:
+        step = training.staged(program(initializes=True), num_first, step)
     batches = training_data.training_batches(config, data)
     yield Engine(step, state, batches, lambda state: state, dict)
 
@@ -86,7 +94,10 @@ def _runtime(
     config: SpeechConfig, model: Transducer, data: Corpus, token_logits: TokenLogits | None
 ) -> Runtime:
     work = (
-        gradient_of(recipe.training_loss(config, model, token_logits=token_logits)),
+        gradient_of(
+            recipe.training_loss(config, model, token_logits=token_logits),
+            num_parts=config.optimizer.microbatches,
+        ),
         recipe.optimizer(config),
         _key(config),
         config.learners.build(),

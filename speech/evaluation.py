@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 
 from . import features, recognizer, word_error
 from .corpus import Utterance
+from .fusion import FusedModels
 from .summary import PromptResult
 
 
@@ -26,6 +28,7 @@ def evaluate(
     *,
     timed: bool = True,
     beam: int = 1,
+    language_models: FusedModels | None = None,
 ) -> Evaluation:
     """Reads recordings and compares with their transcripts.
 
@@ -36,6 +39,7 @@ def evaluate(
             compilation;
             otherwise the real-time factor is NaN.
         beam: hypotheses of the beam search; 1 is greedy search.
+        language_models: what adds to the scores of the beam search.
 
     Returns:
         The `Evaluation`.
@@ -46,11 +50,14 @@ def evaluate(
     if not len(utterances):
         raise ValueError("`utterances` must not be empty; the corpus has no such split.")
     waveforms = [utterance.waveform for utterance in utterances]
-    transcripts = recognizer.transcribe(model, waveforms, beam=beam)
+    read = partial(
+        recognizer.transcribe, model, waveforms, beam=beam, language_models=language_models
+    )
+    transcripts = read()
     real_time_factor = float("nan")
     if timed:
         start = time.perf_counter()
-        recognizer.transcribe(model, waveforms, beam=beam)
+        read()
         seconds = sum(map(len, waveforms)) / model.config.data.sample_rate
         real_time_factor = (time.perf_counter() - start) / seconds
     errors = word_error.word_error_rate(

@@ -39,6 +39,7 @@ from . import (
 )
 from .calibration import calibrate, first_clips
 from .corpus import Corpus
+from .fusion import FusedModels
 from .language_model import LanguageModel
 from .perturbation import TokenLogits
 from .policies import deploy_variables, named_policy
@@ -67,6 +68,7 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
     """
     config.learners.check()
     config.compression.check(config.learners)
+    config.optimizer.check(config.data, config.learners)
     config.augmentation.check()
     config.label_noise.check()
     data = training_data.load_corpus(config)
@@ -120,6 +122,8 @@ def score(
     training_seconds: float | None = None,
     *,
     beam: int = 1,
+    language_models: FusedModels | None = None,
+    search: str | None = None,
 ) -> evaluation.Evaluation:
     """Scores a packed recognizer on the test recordings, prints the result and writes the report.
 
@@ -130,11 +134,13 @@ def score(
         command: the command line, for the report.
         training_seconds: how long training took, where known.
         beam: hypotheses of the beam search; 1 is greedy search.
+        language_models: what adds to the scores of the beam search.
+        search: the search in words, for the report.
 
     Returns:
         The evaluation.
     """
-    result = evaluation.evaluate(model, data.test, beam=beam)
+    result = evaluation.evaluate(model, data.test, beam=beam, language_models=language_models)
     config = model.config
     run = summary.RunSummary(
         title=f"{folder.name}: {_describe_learners(config.learners.number)}",
@@ -146,7 +152,7 @@ def score(
             for leaf in jax.tree.leaves(model.params["params"], is_leaf=is_quantized)
         ),
         num_bytes=(folder / PACKED).stat().st_size,
-        search=f"beam of {beam}" if beam > 1 else None,
+        search=search,
         real_time_factor=result.real_time_factor,
         training_seconds=training_seconds,
         num_learners=config.learners.number,
@@ -278,7 +284,7 @@ def starting_parameters(
     if model.policy is None:
         return {"params": params}
     batches = training_data.training_batches(config, data)
-    clips = calibrate(model, params, batches, sample_rate=config.data.sample_rate)
+    clips = calibrate(model, params, batches, data=config.data)
     return {"params": params, "clips": clips}
 
 

@@ -21,16 +21,22 @@ References:
 """
 
 from functools import lru_cache
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import running_moments
+from .running_moments import VARIANCE_FLOOR
+
 FULL_SCALE = 32768.0  # Kaldi reads samples as 16-bit integers
 ENERGY_FLOOR = np.finfo(np.float32).eps
-VARIANCE_FLOOR = 1e-5  # a filter whose energy never changes normalizes to zero
 DELTA_SCALES = (1.0, 5.0, 12.0)  # the spread of speech is 1, 0.2 and 0.08
 DELTA_FILTER = np.array([-2.0, -1.0, 0.0, 1.0, 2.0]) / 10  # regression slope over five frames
+REACH = 4  # frames on either side that a second difference looks at
+
+Normalization = Literal["recording", "running"]
 
 
 def extract(
@@ -41,6 +47,7 @@ def extract(
     num_filters: int = 40,
     stack: int = 2,
     skip: int = 2,
+    normalization: Normalization = "recording",
 ) -> tuple[jax.Array, jax.Array]:
     """Computes a recognizer's input: log-mel, normalized, with deltas, stacked.
 
@@ -51,6 +58,7 @@ def extract(
         num_filters: mel filters.
         stack: frames joined into one.
         skip: frames from one joined frame to the next.
+        normalization: see `normalize`.
 
     Returns:
         Features ``[..., ceil(frames / skip), 3 * num_filters * stack]`` and their paddings.
@@ -63,7 +71,8 @@ def extract(
     features, paddings = log_mel(
         waveform, sample_rate, waveform_paddings=waveform_paddings, num_filters=num_filters
     )
-    return assemble(normalize(features, paddings), paddings, stack=stack, skip=skip)
+    features = normalize(features, paddings, normalization)
+    return assemble(features, paddings, stack=stack, skip=skip)
 
 
 def assemble(
@@ -83,10 +92,14 @@ def assemble(
     Returns:
         Features ``[..., ceil(frames / skip), 3 * num_filters * stack]`` and their paddings.
     """
-    scales = np.repeat(np.array(DELTA_SCALES, np.float32), features.shape[-1])
-    features = add_deltas(features, paddings)
-    features = features * scales.reshape((1,) * (features.ndim - 1) + (-1,))
+    features = scale_deltas(add_deltas(features, paddings))
     return stack_frames(features, paddings, stack=stack, skip=skip)
+
+
+def scale_deltas(features: jax.Array) -> jax.Array:
+    """Gives the deltas in ``[..., 3 * size]`` about the spread of the features before them."""
+    scales = np.repeat(np.array(DELTA_SCALES, np.float32), features.shape[-1] // 3)
+    return features * scales.reshape((1,) * (features.ndim - 1) + (-1,))
 
 
 def log_mel(
@@ -162,16 +175,22 @@ def log_mel(
     return _silence_padding(features, paddings), paddings
 
 
-def normalize(features: jax.Array, paddings: jax.Array) -> jax.Array:
+def normalize(
+    features: jax.Array, paddings: jax.Array, normalization: Normalization = "recording"
+) -> jax.Array:
     """Gives every feature of a recording zero mean and unit variance over its valid frames.
 
     Args:
         features: ``[..., frames, size]``.
         paddings: ``[..., frames]``, 1 at padded frames.
+        normalization: by the moments of the whole recording, or ("running") by those of the frames
+            up to each, for recognizers that do not wait for the end; see `running_moments`.
 
     Returns:
-        ``[..., frames, size]``; a feature that never changes becomes zero.
+        ``[..., frames, size]``; a feature that never changes becomes zero, at last.
     """
+    if normalization == "running":
+        return running_moments.normalize(features, paddings)[0]
     valid = jnp.expand_dims(paddings == 0, -1)
     num_valid = jnp.maximum(jnp.sum(valid, axis=-2, keepdims=True), 1)
     mean = jnp.sum(features, axis=-2, keepdims=True, where=valid) / num_valid
@@ -195,25 +214,35 @@ def add_deltas(features: jax.Array, paddings: jax.Array | None = None) -> jax.Ar
     Returns:
         ``[..., frames, 3 * size]``: features, differences, second differences.
     """
-    num_frames = features.shape[-2]
-    extended = features if paddings is None else _repeat_last(features, paddings)
+    extended = features if paddings is None else repeat_last(features, paddings)
+    edges = [(0, 0)] * (features.ndim - 2) + [(REACH, REACH), (0, 0)]
+    result = deltas_inside(jnp.pad(extended, edges, mode="edge"))
+    return result if paddings is None else _silence_padding(result, paddings)
+
+
+def deltas_inside(features: jax.Array) -> jax.Array:
+    """As `add_deltas`, where `REACH` frames are known on both sides.
+
+    Args:
+        features: ``[..., REACH + frames + REACH, size]``.
+
+    Returns:
+        ``[..., frames, 3 * size]``.
+    """
+    num_frames = features.shape[-2] - 2 * REACH
     twice = np.convolve(DELTA_FILTER, DELTA_FILTER)  # nine taps
-    edges = [(0, 0)] * (features.ndim - 2) + [(4, 4), (0, 0)]
-    extended = jnp.pad(extended, edges, mode="edge")
 
     def correlate(taps: np.ndarray) -> jax.Array:
-        first = 4 - len(taps) // 2
-        return sum(
-            (
-                float(tap) * extended[..., first + offset : first + offset + num_frames, :]
-                for offset, tap in enumerate(taps)
-                if tap != 0
-            ),
-            start=jnp.zeros_like(features),
+        first = REACH - len(taps) // 2
+        parts = (
+            float(tap) * features[..., first + offset : first + offset + num_frames, :]
+            for offset, tap in enumerate(taps)
+            if tap != 0
         )
+        return sum(parts, start=jnp.zeros_like(inside))
 
-    result = jnp.concatenate([features, correlate(DELTA_FILTER), correlate(twice)], axis=-1)
-    return result if paddings is None else _silence_padding(result, paddings)
+    inside = features[..., REACH : REACH + num_frames, :]
+    return jnp.concatenate([inside, correlate(DELTA_FILTER), correlate(twice)], axis=-1)
 
 
 def stack_frames(
@@ -291,8 +320,8 @@ def _mel(frequency: float | np.ndarray) -> np.ndarray:
     return 1127 * np.log1p(np.asarray(frequency) / 700)
 
 
-def _repeat_last(features: jax.Array, paddings: jax.Array) -> jax.Array:
-    """Fills padded frames with the last valid one."""
+def repeat_last(features: jax.Array, paddings: jax.Array) -> jax.Array:
+    """Fills padded frames of ``[..., frames, size]`` with the last valid one."""
     num_valid = jnp.sum(paddings == 0, axis=-1, keepdims=True)
     last = jnp.maximum(num_valid - 1, 0)[..., None]
     repeated = jnp.take_along_axis(features, last, axis=-2)

@@ -19,12 +19,15 @@ References:
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from .beam import Fusion
+from .language_model import LanguageModel
 
 Weight = float | jax.Array  # an array if it shall change without compiling anew
 
@@ -88,6 +91,31 @@ def density_ratio(
         What `beam_search` takes as `fusion`.
     """
     return _fuse([(external, external_weight), (source, -source_weight)], length_reward)
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["params", "weights", "length_reward"],
+    meta_fields=["models"],
+)
+@dataclass(frozen=True)
+class FusedModels:
+    """Language models with what each counts, to be handed to a jitted search.
+
+    A pytree: other weights or parameters do not compile anew.
+    """
+
+    models: tuple[LanguageModel, ...]
+    params: tuple[Any, ...]  # the variables of each
+    weights: tuple[Weight, ...]  # of each log probability; negative for a source model
+    length_reward: Weight = 0.0
+
+    def fusion(self) -> Fusion:
+        """What `beam_search` takes as `fusion`."""
+        bound: list[Any] = [
+            model.bind(params) for model, params in zip(self.models, self.params, strict=True)
+        ]
+        return _fuse(list(zip(bound, self.weights, strict=True)), self.length_reward)
 
 
 class Tuned(NamedTuple):

@@ -108,6 +108,44 @@ class Embedding(nn.Module):
         return take(embedding, indices, name=site_name(self, "embedding"))
 
 
+class LookAhead(nn.Module):
+    """Adds to each frame the next ones, cell by cell: y_t = x_t + sum_k w_k x_{t + k}.
+
+    At the start of training the weights are zero.
+
+    Attributes:
+        frames: the next frames that a frame waits for.
+
+    References:
+        Wang et al., Lookahead convolution layer for unidirectional recurrent neural networks,
+        ICLR 2016 workshop.
+    """
+
+    frames: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, past: jax.Array, *, is_last: bool) -> tuple[jax.Array, ...]:
+        """Mixes what has waited long enough.
+
+        Args:
+            x: ``[batch, time, size]``, zero at padded frames.
+            past: ``[batch, 0 or frames, size]``, those that wait: what the call before returned.
+            is_last: whether zeros follow, so that nothing waits any longer.
+
+        Returns:
+            ``[batch, waiting + time - frames, size]``, or all if `is_last`, and those that wait.
+        """
+        initializer = nn.initializers.zeros
+        weights = self.param("weights", initializer, (self.frames + 1, x.shape[-1]))
+        x = jnp.concatenate([past, x], axis=1)
+        waiting = x[:, x.shape[1] - self.frames :]
+        if is_last:
+            x = jnp.pad(x, ((0, 0), (0, self.frames), (0, 0)))
+        ready = x.shape[1] - self.frames
+        mixed = (weights[None, [k]] * x[:, k : k + ready] for k in range(self.frames + 1))
+        return sum(mixed, start=x[:, :ready]), waiting
+
+
 def zero_padding(x: jax.Array, paddings: jax.Array) -> jax.Array:
     """Sets padded frames ``[batch, time, ...]`` to zero; `paddings` is ``[batch, time]``."""
     keep = (1 - paddings).reshape(paddings.shape + (1,) * (x.ndim - 2))

@@ -47,7 +47,7 @@ def augmented_features(
         log_mel = sequence_noise(
             noise_key, log_mel, paddings, probability=noise.probability, weight=noise.weight
         )
-    log_mel = features.normalize(log_mel, paddings)
+    log_mel = features.normalize(log_mel, paddings, config.data.normalization)
     log_mel = spec_augment(
         key,
         log_mel,

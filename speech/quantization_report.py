@@ -58,7 +58,7 @@ def write_report(
             model,
             variables,
             [batch for _, batch in itertools.islice(batches, num_batches)],
-            sample_rate=config.data.sample_rate,
+            data=config.data,
             on_step=lambda done, total: progress.update(task, completed=done, total=total),
         )
     deployed = Recognizer(config, data.vocabulary, deploy_variables(model.policy, variables))
@@ -124,6 +124,6 @@ def load(name: str, quantize: PolicyName | None) -> tuple[SpeechConfig, dict[str
         experiment.build_model(config, data),
         params,
         training_data.training_batches(config, data),
-        sample_rate=config.data.sample_rate,
+        data=config.data,
     )
     return config, {"params": params, "clips": clips}

@@ -5,6 +5,7 @@ are those of the weights, ||x_hat - x||^2 / ||x||^2, and what each tensor costs 
 loss on held-out recordings when it alone is quantized (see ``core.bit_allocation``).
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ from ..core.audit import Audit, audit
 from ..core.bit_allocation import OnStep, Sensitivity, sensitivity
 from ..core.compression import Compression, compression_report
 from ..core.quantization import Policy, weight_paths
-from . import features
+from .front_end import recognizer_inputs
 from .policies import deploy_variables, quantize_variables
 from .recipe import Batch, utterance_losses
+from .run_config import DataConfig
 from .transducer import Transducer
 
 
@@ -36,7 +38,7 @@ def study(
     variables: dict[str, Any],
     batches: Iterable[Any],
     *,
-    sample_rate: int,
+    data: DataConfig,
     on_step: OnStep | None = None,
 ) -> Study:
     """Audits and measures a quantized transducer.
@@ -46,7 +48,7 @@ def study(
         variables: "params" in float, and "clips" as `calibration.calibrate` gives them.
         batches: held-out recordings, as `loader.evaluation_batches` gives them; few shapes compile
             soonest.
-        sample_rate: samples per second.
+        data: which features are read, see `front_end`.
         on_step: called after each loss with the number of losses so far and in all.
 
     Returns:
@@ -66,13 +68,13 @@ def study(
 
     def quantized_loss(params):
         codes = quantize_variables(policy, variables | {"params": params})
-        return _mean_loss(model, codes, batches, sample_rate)
+        return _mean_loss(model, codes, batches, data)
 
     def loss(params):
-        return _mean_loss(plain, {"params": params}, batches, sample_rate)
+        return _mean_loss(plain, {"params": params}, batches, data)
 
     return Study(
-        audit=_audit(model, policy, variables, batches[0], sample_rate),
+        audit=_audit(model, policy, variables, batches[0], data),
         sizes=compression_report(deploy_variables(policy, variables)),
         loss=loss(params),
         quantized_loss=quantized_loss(params),
@@ -80,13 +82,9 @@ def study(
     )
 
 
-def _audit(model, policy: Policy, variables, batch: Batch, sample_rate: int) -> Audit:
+def _audit(model, policy: Policy, variables, batch: Batch, data: DataConfig) -> Audit:
     inputs, paddings = jax.eval_shape(
-        lambda waveform, paddings: features.extract(
-            waveform, sample_rate, waveform_paddings=paddings
-        ),
-        batch["waveform"],
-        batch["waveform_paddings"],
+        functools.partial(recognizer_inputs, data), batch["waveform"], batch["waveform_paddings"]
     )
     return audit(
         model.apply,
@@ -99,16 +97,14 @@ def _audit(model, policy: Policy, variables, batch: Batch, sample_rate: int) -> 
     )
 
 
-def _mean_loss(model: Transducer, variables, batches: list[Any], sample_rate: int) -> float:
-    sums = [_loss_sum(model, sample_rate, variables, batch) for batch in batches]
+def _mean_loss(model: Transducer, variables, batches: list[Any], data: DataConfig) -> float:
+    sums = [_loss_sum(model, data, variables, batch) for batch in batches]
     num_labels = sum(int((1 - batch["label_paddings"]).sum()) for batch in batches)
     return float(sum(sums)) / num_labels
 
 
 @jax.jit(static_argnums=(0, 1))
-def _loss_sum(model: Transducer, sample_rate: int, variables: Any, batch: Batch) -> jax.Array:
-    inputs, paddings = features.extract(
-        batch["waveform"], sample_rate, waveform_paddings=batch["waveform_paddings"]
-    )
+def _loss_sum(model: Transducer, data: DataConfig, variables: Any, batch: Batch) -> jax.Array:
+    inputs, paddings = recognizer_inputs(data, batch["waveform"], batch["waveform_paddings"])
     transducer, _ = utterance_losses(model, variables, inputs, paddings, batch)
     return jnp.sum(transducer)

@@ -4,10 +4,10 @@ The loss of one learner's batch is, per label,
 
     L = sum_b [ -log P(y_b | x_b) + ctc_weight * CTC(y_b | x_b) ] / sum_b |y_b|
 
-where the auxiliary frame-wise term brings the encoder to life on small corpora (the usual
-alternative is to initialize it from a trained CTC model).  Features are computed inside the jitted
-step from waveforms; labels are the loss's targets and what the predictor reads.  What training
-changes of all three is in `perturbation`.
+where the auxiliary frame-wise term brings the encoder to life on small corpora.  The usual
+alternative, an encoder from a CTC model, is to train with that term alone at first.  Features are
+computed inside the jitted step from waveforms; labels are the loss's targets and what the predictor
+reads.  What training changes of all three is in `perturbation`.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,6 +31,7 @@ from ..core import (
     weight_noise,
 )
 from ..core.paths import named_leaves
+from ..core.quantization import is_quantized
 from .calibration import WEIGHTS
 from .perturbation import TokenLogits, augmented_features, noisy_prefixes, smoothed_targets
 from .policies import quantize_variables
@@ -110,7 +111,11 @@ def _descent(
 
 
 def loss_function(
-    config: SpeechConfig, model: Transducer, *, token_logits: TokenLogits | None = None
+    config: SpeechConfig,
+    model: Transducer,
+    *,
+    token_logits: TokenLogits | None = None,
+    initializes: bool = False,
 ) -> Callable[..., Any]:
     """Builds the loss of one learner.
 
@@ -118,6 +123,7 @@ def loss_function(
         config: the run.
         model: the transducer.
         token_logits: the language model of scheduled sampling, if the run samples.
+        initializes: the frame-wise term alone, with weight 1; predictor and joiner get no gradient.
 
     Returns:
         ``loss(params, batch, key) -> (loss, metrics)`` with scalar results; the batch holds
@@ -135,6 +141,8 @@ def loss_function(
 
     def loss(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         variables = quantize_variables(model.policy, params)  # once, outside all loops over time
+        if config.precision == "bfloat16":
+            variables = _in_half_precision(variables)
         feature_key, *keys, target_key, prefix_key = jax.random.split(key, 5)
         batch = smoothed_targets(config, batch, target_key)
         prefixes = noisy_prefixes(config, batch, prefix_key, model.vocabulary_size, token_logits)
@@ -148,17 +156,35 @@ def loss_function(
             "transducer_loss": jnp.sum(transducer) / num_labels,
             "ctc_loss": jnp.sum(connectionist) / num_labels,
         }
-        total = metrics["transducer_loss"] + config.optimizer.ctc_weight * metrics["ctc_loss"]
+        if initializes:  # nothing then computes the other term
+            total = metrics["ctc_loss"]
+            metrics["transducer_loss"] = jnp.full_like(total, jnp.nan)
+        else:
+            total = metrics["transducer_loss"] + config.optimizer.ctc_weight * metrics["ctc_loss"]
         return total, metrics | clip_metrics(params.get("clips", {}))
 
     return loss
 
 
+def _in_half_precision(variables: Any) -> Any:
+    """Weights of products in bfloat16, see `core.quantized.matmul`; codes as they are."""
+
+    def convert(path: tuple, leaf: Any) -> Any:
+        is_weight = path[-1].key in ("kernel", "recurrent") and not is_quantized(leaf)
+        return leaf.astype(jnp.bfloat16) if is_weight else leaf
+
+    return jax.tree_util.tree_map_with_path(convert, variables, is_leaf=is_quantized)
+
+
 def training_loss(
-    config: SpeechConfig, model: Transducer, *, token_logits: TokenLogits | None = None
+    config: SpeechConfig,
+    model: Transducer,
+    *,
+    token_logits: TokenLogits | None = None,
+    initializes: bool = False,
 ) -> Callable[..., Any]:
     """The loss of one learner at weights with noise, if the run asks for any."""
-    loss = loss_function(config, model, token_logits=token_logits)
+    loss = loss_function(config, model, token_logits=token_logits, initializes=initializes)
     if config.learners.weight_noise:
         loss = weight_noise.perturb(loss, config.learners.weight_noise)
     return loss
@@ -170,9 +196,10 @@ def training_step(
     optimizer: optax.GradientTransformation,
     *,
     token_logits: TokenLogits | None = None,
+    initializes: bool = False,
 ) -> Callable[..., Any]:
     """The step of one learner, see `training.train_step`, with what the learners are to measure."""
-    loss = training_loss(config, model, token_logits=token_logits)
+    loss = training_loss(config, model, token_logits=token_logits, initializes=initializes)
     diagnostics = None
     if config.learners.diagnose_every and config.compression.scheme != "none":
         diagnostics = similarity.diagnose(
@@ -188,7 +215,12 @@ def training_step(
     # On devices of their own learners would send as much for this figure as for the mixing.
     every = 1 if config.learners.engine == "vmap" else config.log_every
     return training.train_step(
-        loss, optimizer, axis_name="learner", diagnostics=diagnostics, consensus_every=every
+        loss,
+        optimizer,
+        axis_name="learner",
+        num_parts=config.optimizer.microbatches,
+        diagnostics=diagnostics,
+        consensus_every=every,
     )
 
 

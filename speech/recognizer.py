@@ -18,11 +18,13 @@ import cattrs
 import jax
 import numpy as np
 
-from . import features, packing, pauses
+from . import packing, pauses
 from .beam import NBest, beam_search
 from .decoding import greedy_decode
+from .front_end import recognizer_inputs
+from .fusion import FusedModels
 from .policies import named_policy
-from .run_config import SpeechConfig
+from .run_config import DataConfig, SpeechConfig
 from .text import Vocabulary
 from .transducer import Transducer
 
@@ -62,6 +64,7 @@ def transcribe(
     *,
     max_seconds: float = 12.0,
     beam: int = 1,
+    language_models: FusedModels | None = None,
 ) -> list[Transcript]:
     """Reads recordings with batched search.
 
@@ -70,14 +73,22 @@ def transcribe(
         waveforms: recordings ``[samples]`` in [-1, 1] at the recognizer's sample rate.
         max_seconds: longer recordings are cut at their pauses into pieces of at most this length.
         beam: hypotheses of the beam search; 1 takes the most likely symbol at every step instead.
+        language_models: what adds to the scores of the beam search, over the recognizer's labels.
 
     Returns:
         One transcript per recording, in order.
 
     Raises:
-        ValueError: if `beam` is not positive.
+        ValueError: if `beam` is not positive, or 1 with language models.
     """
-    lists = transcribe_nbest(recognizer, waveforms, max_seconds=max_seconds, beam=beam, nbest=1)
+    lists = transcribe_nbest(
+        recognizer,
+        waveforms,
+        max_seconds=max_seconds,
+        beam=beam,
+        nbest=1,
+        language_models=language_models,
+    )
     return [transcripts[0] for transcripts in lists]
 
 
@@ -88,6 +99,7 @@ def transcribe_nbest(
     max_seconds: float = 12.0,
     beam: int = 16,
     nbest: int = 5,
+    language_models: FusedModels | None = None,
 ) -> list[list[Transcript]]:
     """Reads recordings with batched search and tells the alternatives.
 
@@ -98,13 +110,15 @@ def transcribe_nbest(
             pieces.
         beam: as in `transcribe`.
         nbest: transcripts per recording, no more than ``beam``.
+        language_models: as in `transcribe`.
 
     Returns:
         For each recording up to ``nbest`` transcripts of different texts, the best first, at least
         one.
 
     Raises:
-        ValueError: if `beam` or `nbest` is not positive, or `nbest` is larger than `beam`.
+        ValueError: if `beam` or `nbest` is not positive, `nbest` is larger than `beam`, or there
+            are language models and no beam.
     """
     if beam < 1:
         raise ValueError(f"`beam` must be positive, got {beam}; 1 is greedy search.")
@@ -113,6 +127,8 @@ def transcribe_nbest(
             f"`nbest` must be between 1 and `beam`, got {nbest} with a beam of {beam}; widen the "
             "beam."
         )
+    if beam == 1 and language_models is not None:
+        raise ValueError("`beam` must be above 1 with `language_models`, for instance 8.")
     sample_rate = recognizer.config.data.sample_rate
     pieces = [
         (owner, start, waveform[start:end])
@@ -121,7 +137,7 @@ def transcribe_nbest(
     ]
     parts: list[list[tuple[int, list[Transcript]]]] = [[] for _ in waveforms]
     for batch in _batches(pieces, sample_rate):
-        found = _read(recognizer, [piece for _, _, piece in batch], beam, nbest)
+        found = _read(recognizer, [piece for _, _, piece in batch], beam, nbest, language_models)
         for row, (owner, start, _) in enumerate(batch):
             parts[owner].append((start, _transcripts(recognizer, found, row, start / sample_rate)))
     return [_combine([part for _, part in sorted(group, key=_start)], nbest) for group in parts]
@@ -200,7 +216,13 @@ def _bound(num_samples: int, sample_rate: int) -> int:
     return int(bound)
 
 
-def _read(recognizer: Recognizer, waveforms: list[np.ndarray], beam: int, nbest: int) -> NBest:
+def _read(
+    recognizer: Recognizer,
+    waveforms: list[np.ndarray],
+    beam: int,
+    nbest: int,
+    language_models: FusedModels | None,
+) -> NBest:
     sample_rate = recognizer.config.data.sample_rate
     bound = _bound(max(map(len, waveforms)), sample_rate)
     rows = 1 << (len(waveforms) - 1).bit_length()  # few batch sizes too
@@ -209,23 +231,23 @@ def _read(recognizer: Recognizer, waveforms: list[np.ndarray], beam: int, nbest:
     for row, waveform in enumerate(waveforms):
         batch[row, : len(waveform)] = waveform
         paddings[row, : len(waveform)] = 0
-    return jax.device_get(
-        _decode(recognizer.model, sample_rate, beam, nbest, recognizer.params, batch, paddings)
-    )
+    static = (recognizer.model, recognizer.config.data, beam, nbest)
+    return jax.device_get(_decode(*static, recognizer.params, language_models, batch, paddings))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _decode(
     model: Transducer,
-    sample_rate: int,
+    data: DataConfig,
     beam: int,
     nbest: int,
     params: Any,
+    language_models: FusedModels | None,
     waveform: jax.Array,
     paddings: jax.Array,
 ) -> NBest:
     apply: Callable[..., Any] = model.apply
-    inputs, input_paddings = features.extract(waveform, sample_rate, waveform_paddings=paddings)
+    inputs, input_paddings = recognizer_inputs(data, waveform, paddings)
     encoded, encoded_paddings = apply(params, inputs, input_paddings, method="encode")
     network: dict[str, Any] = {
         "predictor_step": lambda tokens, state: apply(params, tokens, state, method="predict_step"),
@@ -233,7 +255,10 @@ def _decode(
         "initial_state": model.initial_state(waveform.shape[0]),
     }
     if beam > 1:
-        return beam_search(encoded, encoded_paddings, beam=beam, nbest=nbest, **network)
+        fusion = None if language_models is None else language_models.fusion()
+        return beam_search(
+            encoded, encoded_paddings, beam=beam, nbest=nbest, fusion=fusion, **network
+        )
     hypotheses = greedy_decode(encoded, encoded_paddings, **network)
     return NBest(**{name: leaf[:, None] for name, leaf in hypotheses._asdict().items()})
 

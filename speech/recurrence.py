@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..core.quantized import Quantized, Tensor, dequantize, matmul
+from ..core.quantized import Quantized, Tensor, dequantize, matmul, product_of_numbers
 from ..core.quantizers import DYNAMIC, Params, Quantizer
 
 LSTMState = tuple[jax.Array, jax.Array]  # hidden [..., batch, size], cell [..., batch, size]
@@ -57,7 +57,8 @@ def lstm_scan(
 
     Args:
         projected: ``x W_x + b``, ``[time, ..., batch, 4 size]``; the dots are directions, if any.
-        recurrent: ``W_h``, ``[..., size, 4 size]``, in float or quantized.
+        recurrent: ``W_h``, ``[..., size, 4 size]``, in float or quantized; in bfloat16 only the
+            products with it are.
         state: hidden and cell state before the first frame, each ``[..., batch, size]``.
         clips: parameters of the quantizer.
         quantizer: of the hidden state, before it meets ``W_h``; its scale must not depend on the
@@ -165,7 +166,7 @@ def _scan_backward(quantizer, name, residuals, gradients):
             ],
             axis=-1,
         )
-        dseen = dz @ transposed
+        dseen = product_of_numbers(dz, transposed)
         dh = dseen if slope is None else dseen * slope
         return (dh, dc * f), (dz, dseen if clips else None)
 
@@ -175,7 +176,9 @@ def _scan_backward(quantizer, name, residuals, gradients):
         (hidden_gradients, tanh_cell, previous_cell, gates, slope),
         reverse=True,
     )
-    dweights = jnp.einsum("t...bh,t...bz->...hz", seen, dz)
+    dweights = jnp.einsum(
+        "t...bh,t...bz->...hz", seen.astype(weights.dtype), dz.astype(weights.dtype)
+    )
     (drecurrent,) = weights_vjp(dweights)
     return dz, drecurrent, (dh, dc), clips_vjp(dseen)
 

@@ -44,6 +44,8 @@ class DataConfig:
     """Samples per second; other recordings are resampled."""
     buckets: tuple[tuple[float, int], ...] = ((2.0, 32), (4.0, 16), (6.0, 12), (9.0, 8))
     """Longest recording in seconds and recordings per batch (over all learners), per bucket."""
+    normalization: Literal["recording", "running"] = "recording"
+    """Normalize features by the whole recording, or by what was heard of it so far (streaming)."""
     speed: tuple[float, float] = (0.85, 1.15)
     """Range of the speed perturbation; (1, 1) turns it off."""
     join_probability: float = 0.2
@@ -181,8 +183,38 @@ class OptimizerConfig:
     """Largest gradient norm."""
     ctc_weight: float = 0.3
     """Weight of the auxiliary frame-wise loss."""
+    ctc_steps: int = 0
+    """First steps with that loss alone, which bring the encoder to life (CTC initialization)."""
+    microbatches: int = 1
+    """Parts of a learner's batch that are worked on one after another, to save memory (gradient
+    accumulation); must divide its rows."""
     clip_rate: float = 1.0
     """Learning rate of quantizers' clips, relative to that of weights."""
+
+    def check(self, data: DataConfig, learners: "LearnersConfig") -> None:
+        """Refuses stages and parts that the run cannot have.
+
+        Raises:
+            ValueError: if it has such.
+        """
+        if not 0 <= self.ctc_steps < self.steps:
+            raise ValueError(
+                f"`optimizer.ctc_steps` must be at least 0 and below `optimizer.steps`, got "
+                f"{self.ctc_steps} of {self.steps}."
+            )
+        if self.ctc_steps and (self.ctc_weight <= 0 or learners.asynchronous):
+            raise ValueError(
+                "`optimizer.ctc_steps` needs a positive `optimizer.ctc_weight` and learners in "
+                f"step, got {self.ctc_weight} and the engine {learners.engine}; without a barrier "
+                "train such a run first and name it by `--from`."
+            )
+        for _, rows in data.buckets:
+            if self.microbatches < 1 or rows // learners.number % self.microbatches:
+                raise ValueError(
+                    "`optimizer.microbatches` must be positive and divide a learner's rows of every"
+                    f" bucket, got {self.microbatches} for {rows // learners.number} of {rows} rows"
+                    "; change it or `--data.buckets`."
+                )
 
 
 @dataclass(frozen=True)
@@ -290,6 +322,9 @@ class SpeechConfig:
     start_from: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Where parameters come from: `prompts` (the model that ships), a finished run's folder or a
     packed recognizer of the same sizes and vocabulary; by default they are drawn from the seed."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of products with weights in training; sums, gates, softmax and the recursions of
+    the loss are always in float32, and so is recognition."""
     quantize: PolicyName | None = None
     """Train under fake quantization by a named policy, after calibration; best with `from`."""
     seed: int = 0

@@ -17,14 +17,14 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ..core.quantization import Policy
-from ..core.quantized import Quantized, Tensor, map_codes
+from ..core.quantized import Quantized, Tensor, dequantize, map_codes
 from . import layers
 from .layers import Dense, Embedding
 from .lstm import LSTM
@@ -41,6 +41,8 @@ class TransducerConfig:
     """Cells per direction of each encoder layer."""
     bidirectional: bool = True
     """Whether the encoder reads the recording in both directions."""
+    lookahead: int = 0
+    """Next frames that each encoder layer waits for; only without `bidirectional`."""
     reduce_after: tuple[int, ...] = ()
     """Encoder layers after which neighboring frames are joined in pairs; 0 joins features."""
     embedding_size: int = 10
@@ -63,6 +65,11 @@ class TransducerConfig:
             raise ValueError(
                 f"`reduce_after` must name encoder layers between 0 and {self.encoder_layers}, "
                 f"got {self.reduce_after}."
+            )
+        if self.lookahead < 0 or (self.lookahead and self.bidirectional):
+            raise ValueError(
+                "`lookahead` must be at least 0, and 0 for an encoder that is bidirectional, got "
+                f"{self.lookahead}."
             )
         if self.joiner not in ("multiplicative", "additive"):
             raise ValueError(f"`joiner` must be multiplicative or additive, got {self.joiner!r}.")
@@ -100,7 +107,29 @@ PRESETS = {
     ),
     # Sizes of arXiv:2103.09935 as remembered, not verified against the paper: 57 M parameters.
     "paper": TransducerConfig(),
+    # Reads while one speaks: an encoder frame of 40 ms waits for 3 x 4 others.
+    "streaming": TransducerConfig(
+        encoder_layers=3,
+        encoder_size=384,
+        bidirectional=False,
+        lookahead=4,
+        reduce_after=(0,),
+        embedding_size=32,
+        predictor_size=160,
+        joiner_size=128,
+        joiner="additive",
+        dropout=0.3,
+        embedding_dropout=0.15,
+        dropconnect=0.2,
+    ),
 }
+
+
+class EncoderState(NamedTuple):
+    """What an encoder in one direction keeps between two parts of a recording."""
+
+    layers: tuple[LSTMState, ...]  # of each layer, both parts [1, batch, encoder_size]
+    waiting: tuple[jax.Array, ...]  # of each layer, [batch, 0 or lookahead, encoder_size]
 
 
 class Transducer(nn.Module):
@@ -133,10 +162,15 @@ class Transducer(nn.Module):
                 bidirectional=config.bidirectional,
                 dropconnect=config.dropconnect,
                 policy=self.policy,
-                returns_codes=layer < config.encoder_layers,
+                returns_codes=layer < config.encoder_layers and not config.lookahead,
                 name=f"encoder_{layer}",
             )
             for layer in range(1, config.encoder_layers + 1)
+        ]
+        self.lookaheads = [
+            layers.LookAhead(config.lookahead, name=f"lookahead_{layer}")
+            for layer in range(1, config.encoder_layers + 1)
+            if config.lookahead
         ]
         self.encoder_projection = Dense(config.joiner_size, self.policy)
         self.embedding = Embedding(self.vocabulary_size, config.embedding_size)
@@ -192,15 +226,67 @@ class Transducer(nn.Module):
         Returns:
             Encoded frames ``[batch, ceil(time / reduction), joiner]`` and their paddings.
         """
-        hidden = features
+        encoded, paddings, _ = self.encode_part(
+            features, paddings, None, is_last=True, deterministic=deterministic
+        )
+        return encoded, paddings
+
+    def encode_part(
+        self,
+        features: jax.Array,
+        paddings: jax.Array,
+        state: EncoderState | None,
+        *,
+        is_last: bool,
+        deterministic: bool = True,
+    ) -> tuple[jax.Array, jax.Array, EncoderState]:
+        """Runs the encoder over the next part of a recording; together the parts give the whole.
+
+        Args:
+            features: ``[batch, time, features]``.
+            paddings: ``[batch, time]``, 1 at padded frames; only the last part has such.
+            state: what the call for the part before returned; None for the first part.
+            is_last: whether the recording ends here; else frames of look-ahead are kept waiting.
+            deterministic: turns dropout and DropConnect off.
+
+        Returns:
+            The encoded frames that are ready, their paddings, and the state.
+
+        Raises:
+            ValueError: if the encoder is bidirectional and this is not the whole, or a pair of
+                frames is cut in two.
+        """
+        if self.config.bidirectional and not (state is None and is_last):
+            raise ValueError(
+                "`features` must be whole recordings for an encoder that is bidirectional."
+            )
+
+        def reduce(hidden, paddings):
+            if not is_last and hidden.shape[1] % 2:
+                raise ValueError(
+                    "`features` must not end within a pair of frames of the encoder, got "
+                    f"{features.shape[1]} frames, {hidden.shape[1]} where they are joined."
+                )
+            return join_pairs(hidden, paddings)
+
+        hidden, last_states, waiting = features, [], []
         if 0 in self.config.reduce_after:
-            hidden, paddings = join_pairs(hidden, paddings)
-        for layer, lstm in enumerate(self.encoder_layers, start=1):
-            hidden, _ = lstm(hidden, paddings, deterministic=deterministic)
-            if layer in self.config.reduce_after:
-                hidden, paddings = join_pairs(hidden, paddings)
+            hidden, paddings = reduce(hidden, paddings)
+        for layer, lstm in enumerate(self.encoder_layers):
+            before = None if state is None else state.layers[layer]
+            hidden, last = lstm(hidden, paddings, state=before, deterministic=deterministic)
+            last_states.append(last)
+            if self.lookaheads:
+                frames = dequantize(hidden)
+                past = frames[:, :0] if state is None else state.waiting[layer]
+                hidden, kept = self.lookaheads[layer](frames, past, is_last=is_last)
+                paddings = jnp.pad(paddings, ((0, 0), (past.shape[1], 0)))[:, : hidden.shape[1]]
+                waiting.append(kept)
+            if layer + 1 in self.config.reduce_after:
+                hidden, paddings = reduce(hidden, paddings)
             hidden = self._dropout(hidden, deterministic)
-        return self.encoder_projection(hidden), paddings
+        state = EncoderState(tuple(last_states), tuple(waiting))
+        return self.encoder_projection(hidden), paddings, state
 
     def predict(self, labels: jax.Array, *, deterministic: bool = True) -> jax.Array:
         """Runs the predictor over whole label sequences.

@@ -3,7 +3,8 @@ import pytest
 from gossamer.cli.main import main
 from gossamer.speech import sclite
 
-TINY = """--optimizer.steps 2 --validate-every 2 --checkpoint-every 2 --log-every 1
+TINY = """--optimizer.steps 2 --optimizer.ctc-steps 1 --log-every 1
+--validate-every 2 --checkpoint-every 2
 --model.encoder-layers 1 --model.encoder-size 8 --model.predictor-size 8 --model.joiner-size 8
 --data.buckets 3.0 2 --label-noise.language-model.size 8 --label-noise.language-model-steps 1"""
 

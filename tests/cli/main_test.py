@@ -1,3 +1,5 @@
+import dataclasses
+import io
 import json
 
 import chex
@@ -5,8 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from gossamer.cli import evaluate
 from gossamer.cli.main import COMMANDS, main
-from gossamer.speech import recognizer
+from gossamer.speech import alternatives, experiment, recognizer
+from gossamer.speech.configs import CONFIGS
+from gossamer.speech.text import Vocabulary
+from gossamer.speech.transducer import TransducerConfig
 
 TINY = {
     "--optimizer.steps": "4",
@@ -49,7 +55,7 @@ def test_help_of_everything(capsys):
     assert main([]) == 0
     listed = capsys.readouterr().out
     assert all(command in listed for command in COMMANDS)
-    for words in (["train", "speech"], ["evaluate"], ["transcribe"]):
+    for words in (["train", "speech"], ["evaluate"], ["transcribe"], ["alternatives"]):
         with pytest.raises(SystemExit) as stop:
             main([*words, "--help"])
         assert stop.value.code == 0
@@ -142,6 +148,78 @@ def test_train_evaluate_transcribe(manifest, tmp_path, capsys):
     assert "seed" in capsys.readouterr().err
 
 
+def test_fusion_and_alternatives(manifest, tmp_path, capsys):
+    model = recognizer.Recognizer(
+        dataclasses.replace(
+            CONFIGS["demo"].config,
+            model=TransducerConfig(encoder_layers=1, encoder_size=4, predictor_size=4,
+                                   joiner_size=4, embedding_size=4),
+        ),
+        Vocabulary.of(["ab c"]),
+        None,
+    )  # fmt: skip
+    params = experiment.initial_parameters(model.model, seed=0)
+    recognizer.save(tmp_path / "tiny.safetensors", model._replace(params=params))
+    (tmp_path / "text.txt").write_text("".join(f"{'ab c' * k} {'c' * k}\n" for k in range(1, 30)))
+    language_model = ["train", "language-model", "--text", "text.txt", "--labels-of"]
+    language_model += ["tiny.safetensors", "--optimizer.steps", "2", "--model.size", "4"]
+    assert main([*language_model, "--run", "lm"]) == 0
+    capsys.readouterr()
+
+    fused = ["--beam", "2", "--language-model", "lm", "--source-model", "lm"]
+    grid = {"language_weight": (0.5,), "source_weight": (0.5, 0.0), "length_reward": (-9.0,)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "GRID", grid)
+        words = ["evaluate", "tiny.safetensors", "--corpus", str(manifest), *fused, "--tune"]
+        assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == [
+        "language_weight", "none", "0.5", "0.5", "best:"
+    ]  # fmt: skip
+    best = next(line for line in lines if line.startswith("best:"))
+    assert best.startswith("best: --language-weight 0.5 --source-weight")
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny.safetensors").rename(tmp_path / "tiny" / "recognizer.safetensors")
+    reading = ["transcribe", "--run", "tiny", "0.wav", *fused]
+    assert main([*reading, "--length-reward", "-99"]) == 0
+    assert capsys.readouterr().out == "\n"  # every letter costs too much
+    assert main(["transcribe", "0.wav", *fused]) == 2
+    assert "lm: a language model of other labels" in capsys.readouterr().err
+
+    listing = ["alternatives", "tiny", "--out", "n.jsonl", "--corpus", str(manifest)]
+    listing += ["--beam", "3", "--number", "2"]
+    assert main(listing) == 0
+    lists = alternatives.read(tmp_path / "n.jsonl")
+    assert len(lists) == 5
+    assert all(1 <= len(texts) <= 2 for texts in lists.values())
+    assert main(listing) == 0
+    assert "0 lists added" in capsys.readouterr().err
+
+
+def test_a_stream_is_read_from_files_and_from_standard_input(manifest, tmp_path, capsys):
+    words = ["train", "speech", "streaming", "--run", "run", "--data.corpus", str(manifest)]
+    words += [word for option in TINY.items() for word in " ".join(option).split()]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(["transcribe", "--run", "run", "8.wav", "--times"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    reading = ["transcribe", "--run", "run", "--stream"]
+    assert main([*reading, "8.wav", "--times"]) == 0
+    assert json.loads(capsys.readouterr().out) == whole
+    samples, _ = soundfile.read(tmp_path / "8.wav", dtype="int16")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(samples.tobytes() + b"x")))
+        assert main([*reading, "-"]) == 0
+    assert capsys.readouterr().out == whole["text"] + "\n"
+
+    assert main([*reading, "8.wav", "--beam", "2"]) == 2
+    assert "leave out `--beam`" in capsys.readouterr().err
+    assert main(["transcribe", "-"]) == 2
+    assert "`-` is read with `--stream` only" in capsys.readouterr().err
+    assert main(["transcribe", "8.wav", "--stream"]) == 2
+    assert "gossamer train speech streaming" in capsys.readouterr().err
+
+
 def test_train_without_a_barrier(manifest, tmp_path, capsys):
     words = ["train", "speech", "demo", "--run", "run", "--data.corpus", str(manifest)]
     words += [word for option in TINY.items() for word in " ".join(option).split()]
@@ -174,6 +252,12 @@ def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, ca
         "norun": ["evaluate", "norun"],
         "`--beam`": ["evaluate", "prompts", "--beam", "0"],
         "`--nbest`": ["transcribe", "0.wav", "--nbest", "2"],
+        "`--language-model` needs a beam": ["evaluate", "prompts", "--language-model", "lm"],
+        "lm: ": ["evaluate", "prompts", "--language-model", "lm", "--beam", "2"],
+        "`--source-model` needs": ["transcribe", "0.wav", "--source-model", "lm", "--beam", "2"],
+        "`--tune` chooses": ["evaluate", "prompts", "--tune"],
+        "`--number`": ["alternatives", "prompts", "--out", "n.jsonl", "--number", "17"],
+        "there is no such folder": ["alternatives", "prompts", "--out", "no/n.jsonl"],
         "nowhere": ["train", "speech", "demo", "--run", "r", "--from", "nowhere"],
     }
     for name, words in calls.items():

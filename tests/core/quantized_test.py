@@ -437,3 +437,34 @@ def test_replace_keeps_the_rest():
     codes, scale = jnp.zeros((2, 4)), jnp.ones([])
     assert w.replace(codes) == Quantized(codes, w.scale, 4, 7)
     assert w.replace(codes, scale) == Quantized(codes, scale, 4, 7)
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (2, 3, 12)])
+def test_bfloat16_weights_round_both_factors_and_sum_in_float32(shape, key):
+    x = jax.random.normal(key, shape)
+    weight = jax.random.normal(jax.random.fold_in(key, 1), (12, 4))
+    out = jax.random.normal(jax.random.fold_in(key, 2), (*shape[:-1], 4))
+
+    def value(x, weight):
+        product = matmul(x, weight.astype(jnp.bfloat16))
+        assert product.dtype == jnp.float32
+        return jnp.vdot(product, out), product
+
+    (_, product), gradients = jax.value_and_grad(value, argnums=(0, 1), has_aux=True)(x, weight)
+    rounded_x, rounded_weight, rounded_out = (
+        np.asarray(array.astype(jnp.bfloat16), np.float64) for array in (x, weight, out)
+    )
+    np.testing.assert_allclose(product, rounded_x @ rounded_weight, rtol=1e-5, atol=1e-5)
+    assert [gradient.dtype for gradient in gradients] == [jnp.float32] * 2
+    np.testing.assert_allclose(gradients[0], rounded_out @ rounded_weight.T, rtol=0.01, atol=0.01)
+    expected = rounded_x.reshape(-1, 12).T @ rounded_out.reshape(-1, 4)
+    np.testing.assert_allclose(gradients[1], expected, rtol=0.02, atol=0.03)
+
+
+def test_codes_meet_bfloat16_weights(key):
+    x = tensor(X_FORMS["[rows, in] []"])
+    weight = jax.random.normal(key, (12, 4)).astype(jnp.bfloat16)
+    expected = np.asarray(dequantize(x).astype(jnp.bfloat16), np.float32) @ np.asarray(
+        weight, np.float32
+    )
+    np.testing.assert_allclose(matmul(x, weight), expected, rtol=1e-5, atol=1e-5)

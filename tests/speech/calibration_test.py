@@ -11,6 +11,7 @@ from gossamer.core.quantizers import pact_plus
 from gossamer.speech import features
 from gossamer.speech.calibration import calibrate, first_clips
 from gossamer.speech.policies import named_policy
+from gossamer.speech.run_config import DataConfig
 from gossamer.speech.transducer import Transducer, TransducerConfig
 
 MODEL = TransducerConfig(
@@ -58,7 +59,7 @@ def params():
 def clips(params):
     """Of the first two of many batches, each for two learners."""
     batches = (make_batch(seed, learners=(2,)) for seed in itertools.count(1))
-    return calibrate(NETWORK, params, batches, sample_rate=8000, number=2)
+    return calibrate(NETWORK, params, batches, data=DataConfig(), number=2)
 
 
 def test_clips_are_means_of_percentiles_over_batches(clips):
@@ -94,7 +95,7 @@ def test_learners_are_more_rows(params, clips):
         {name: x.reshape(4, -1) for name, x in make_batch(seed, learners=(2,)).items()}
         for seed in (1, 2)
     ]
-    found = calibrate(NETWORK, params, iter(rows), sample_rate=8000)
+    found = calibrate(NETWORK, params, iter(rows), data=DataConfig())
     chex.assert_trees_all_close(found, clips, rtol=1e-6)
 
 
@@ -122,4 +123,4 @@ def test_weights_have_clips_where_these_are_learned(params, clips):
 
 def test_a_model_without_policy_is_refused(params):
     with pytest.raises(ValueError, match="`model` must have a policy"):
-        calibrate(NETWORK.copy(policy=None), params, iter([]), sample_rate=8000)
+        calibrate(NETWORK.copy(policy=None), params, iter([]), data=DataConfig())

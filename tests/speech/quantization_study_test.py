@@ -11,6 +11,7 @@ from gossamer.speech.calibration import calibrate
 from gossamer.speech.policies import deploy_variables, named_policy
 from gossamer.speech.quantization_study import study
 from gossamer.speech.recipe import utterance_losses
+from gossamer.speech.run_config import DataConfig
 from gossamer.speech.transducer import Transducer, TransducerConfig
 
 MODEL = TransducerConfig(
@@ -39,14 +40,14 @@ def make_batch(seed):
 def variables():
     inputs = np.zeros((1, 8, 240), np.float32), np.zeros((1, 8), np.float32)
     params = NETWORK.init(jax.random.key(0), *inputs, np.zeros((1, 2), np.int32))["params"]
-    clips = calibrate(NETWORK, params, iter([make_batch(1)]), sample_rate=8000, number=1)
+    clips = calibrate(NETWORK, params, iter([make_batch(1)]), data=DataConfig(), number=1)
     return {"params": params, "clips": clips}
 
 
 def test_study(variables):
     batches, calls = [make_batch(2), make_batch(3)], []
     found = study(
-        NETWORK, variables, batches, sample_rate=8000, on_step=lambda *call: calls.append(call)
+        NETWORK, variables, batches, data=DataConfig(), on_step=lambda *call: calls.append(call)
     )
     assert {tensor.path for tensor in found.sensitivities} == {
         f"{layer}/{weight}"
@@ -74,6 +75,6 @@ def test_study(variables):
 
 def test_bad_input(variables):
     with pytest.raises(ValueError, match="`model` must have a policy"):
-        study(FLOAT, variables, [make_batch(1)], sample_rate=8000)
+        study(FLOAT, variables, [make_batch(1)], data=DataConfig())
     with pytest.raises(ValueError, match="`batches` must hold at least one"):
-        study(NETWORK, variables, [], sample_rate=8000)
+        study(NETWORK, variables, [], data=DataConfig())

@@ -240,3 +240,47 @@ def test_a_missing_engine_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install 'gossamer\[ray\]'"):
         LearnersConfig(engine="ray").check()
+
+
+def test_initialization_trains_the_encoder_by_the_auxiliary_loss_alone(params, key):
+    batch = make_batch(0)
+    _, parts = recipe.loss_function(CONFIG, NETWORK)(params, batch, key)
+    loss = recipe.loss_function(CONFIG, NETWORK, initializes=True)
+    (total, details), gradients = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
+    assert float(total) == pytest.approx(float(parts["ctc_loss"]), rel=1e-6)
+    assert np.isnan(details["transducer_loss"])
+    moved = {name for name, part in gradients["params"].items() if optax.tree.norm(part) > 0}
+    assert moved == {"encoder_1", "encoder_2", "encoder_projection", "ctc_output"}
+
+
+def test_bfloat16_products_barely_change_loss_and_gradients(params, key):
+    batch = make_batch(0)
+    half = dataclasses.replace(CONFIG, precision="bfloat16")
+    (loss, _), gradients = jax.value_and_grad(recipe.loss_function(half, NETWORK), has_aux=True)(
+        params, batch, key
+    )
+    (expected, _), reference = jax.value_and_grad(
+        recipe.loss_function(CONFIG, NETWORK), has_aux=True
+    )(params, batch, key)
+    assert loss != expected
+    assert float(loss) == pytest.approx(float(expected), rel=0.01)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(gradients))
+    difference = optax.tree.norm(optax.tree.sub(gradients, reference))
+    assert float(difference / optax.tree.norm(reference)) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "learners_options", "message"),
+    [
+        ({"ctc_steps": 20}, {}, r"`optimizer.ctc_steps` must be at least 0 and below"),
+        ({"ctc_steps": 5, "ctc_weight": 0.0}, {}, r"`optimizer.ctc_steps` needs a positive"),
+        ({"ctc_steps": 5}, {"engine": "threads"}, r"learners in step, got .* engine threads"),
+        ({"microbatches": 5}, {}, r"`optimizer.microbatches` must .* got 5 for 16 of 32 rows"),
+        ({"microbatches": 0}, {}, r"`optimizer.microbatches` must be positive"),
+    ],
+)
+def test_impossible_stages_and_parts_are_refused(options, learners_options, message):
+    optimizer = dataclasses.replace(CONFIG.optimizer, **options)
+    some = dataclasses.replace(CONFIG.learners, **learners_options)
+    with pytest.raises(ValueError, match=message):
+        optimizer.check(CONFIG.data, some)

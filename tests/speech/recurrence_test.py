@@ -189,3 +189,20 @@ def _equations(jaxpr):
             inner = getattr(value, "jaxpr", value)
             if hasattr(inner, "eqns"):
                 yield from _equations(inner)
+
+
+def test_bfloat16_weights_leave_cells_and_gradients_in_float32(problem):
+    projected, recurrent, state, weights = problem
+
+    def gradients(dtype):
+        def value(projected, recurrent):
+            hidden, last = lstm_scan(projected, recurrent.astype(dtype), state, {})
+            assert hidden.dtype == last[1].dtype == jnp.float32
+            return jnp.vdot(hidden, weights)
+
+        return jax.jit(jax.grad(value, argnums=(0, 1)))(projected, recurrent)
+
+    half, single = gradients(jnp.bfloat16), gradients(jnp.float32)
+    chex.assert_trees_all_equal_dtypes(half, single)
+    chex.assert_trees_all_close(half, single, atol=0.05)
+    assert any(np.any(a != b) for a, b in zip(half, single, strict=True))

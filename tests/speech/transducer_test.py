@@ -126,3 +126,50 @@ def test_pairs_are_joined_and_odd_ends_kept():
 def test_refuses_impossible_configurations(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         TransducerConfig(**{**vars(CONFIG), **change})
+
+
+STREAMING = TransducerConfig(
+    **{**vars(CONFIG), "bidirectional": False, "lookahead": 2, "reduce_after": (0,)}
+)
+
+
+def test_parts_of_a_recording_are_encoded_as_the_whole(key):
+    model = Transducer(STREAMING, vocabulary_size=9)
+    features = jax.random.normal(key, (2, 31, 3))
+    paddings = jnp.asarray([[0.0] * 31, [0.0] * 26 + [1.0] * 5])
+    params = model.init(key, features, paddings, jnp.zeros((2, 1), jnp.int32))
+    params["params"] |= {
+        name: {"weights": jax.random.normal(jax.random.key(i), (3, 6))}
+        for i, name in enumerate(["lookahead_1", "lookahead_2"])
+    }
+    whole, whole_paddings = model.apply(params, features, paddings, method="encode")
+    assert whole.shape == (2, 16, 7)
+    state, parts = None, []
+    for start, end in ((0, 12), (12, 16), (16, 20), (20, 31)):
+        *part, state = model.apply(
+            params, features[:, start:end], paddings[:, start:end], state,
+            is_last=end == 31, method="encode_part",
+        )  # fmt: skip
+        parts.append(part)
+    assert [encoded.shape[1] for encoded, _ in parts] == [2, 2, 2, 10]
+    encoded, part_paddings = (jnp.concatenate(x, axis=1) for x in zip(*parts, strict=True))
+    np.testing.assert_array_equal(part_paddings, whole_paddings)
+    valid = np.asarray(whole_paddings == 0)
+    np.testing.assert_allclose(encoded[valid], whole[valid], rtol=1e-5, atol=1e-6)
+    # A frame depends on the 2 x 2 next ones and on no later one.
+    later = features.at[:, 20:].add(1.0)
+    changed, _ = model.apply(params, later, jnp.zeros((2, 31)), method="encode")
+    plain, _ = model.apply(params, features, jnp.zeros((2, 31)), method="encode")
+    differs = np.abs(changed - plain).max(axis=(0, 2)) > 1e-6
+    assert np.flatnonzero(differs)[0] == 10 - 4
+
+
+def test_what_cannot_be_encoded_in_parts_is_refused(key):
+    features, paddings = jnp.ones((1, 5, 3)), jnp.zeros((1, 5))
+    for config, message in ((CONFIG, "whole recordings"), (STREAMING, "within a pair of frames")):
+        model = Transducer(config, vocabulary_size=9)
+        params = model.init(key, features, paddings, jnp.zeros((1, 1), jnp.int32))
+        with pytest.raises(ValueError, match=message):
+            model.apply(params, features, paddings, None, is_last=False, method="encode_part")
+    with pytest.raises(ValueError, match="`lookahead` must be at least 0, and 0 for an encoder"):
+        TransducerConfig(lookahead=1)

@@ -1,0 +1,24 @@
+"""The features of a recording that a configuration asks for, unperturbed."""
+
+import jax
+
+from . import features
+from .run_config import DataConfig
+
+
+def recognizer_inputs(
+    data: DataConfig, waveform: jax.Array, paddings: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What a recognizer reads.
+
+    Args:
+        data: the sample rate and the normalization.
+        waveform: ``[..., samples]`` in [-1, 1].
+        paddings: ``[..., samples]``, 1 at padded samples.
+
+    Returns:
+        Features ``[..., frames, 240]`` and paddings ``[..., frames]``, see `features.extract`.
+    """
+    return features.extract(
+        waveform, data.sample_rate, waveform_paddings=paddings, normalization=data.normalization
+    )
