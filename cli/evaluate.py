@@ -111,7 +111,7 @@ def _write_sclite(
         kinds = f"{substitutions} / {deletions} / {insertions}"
         print(f"{title:<24}{segments:>9}{counts.words:>8}{100 * counts.rate:>7.1f}%   {kinds}")
     if report.unread:
-        print(f"{report.unread} segments of the reference have no recording: words deleted.")
+        print(f"{report.unread} segments of the reference were not read; their words are missing.")
     print(f"The same by NIST's tools: {report.command}")
 
 

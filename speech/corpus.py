@@ -4,8 +4,9 @@
                          Allison Smith)
     manifest(path)       the user's own recordings in any language, listed in a TSV or JSON
                          Lines file
+    switchboard(...)     Switchboard-1, Fisher and Hub5'00 from the discs of the LDC
 
-Both are written once as array_record files (see ``records``) and then read by random access.  The
+They are written once as array_record files (see ``records``) and then read by random access.  The
 preparation folder is ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``.
 """
 
@@ -21,7 +22,7 @@ from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
-from . import manifest_file, records
+from . import ldc, manifest_file, records
 from .text import Vocabulary
 
 PROMPTS = pathlib.Path(__file__).parent / "prompts"
@@ -198,6 +199,37 @@ def manifest(
     reading = records.Reading(sample_rate, channel, min_seconds, max_seconds, on_error)
     name = pathlib.Path(path).stem
     return _load(name, rows, reading, data_dir, vocabulary=vocabulary, skipped=skipped)
+
+
+def switchboard(
+    folder: str | os.PathLike[str],
+    sources: ldc.Sources,
+    *,
+    on_error: Literal["raise", "skip"] = "raise",
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Corpus:
+    """English telephone conversations of the LDC, which are licensed.
+
+    Args:
+        folder: where the list of recordings is written, see `ldc.build`.
+        sources: where the corpora lie.
+        on_error: see `manifest`.
+        data_dir: folder of prepared data; see the head of this module for the default.
+
+    Returns:
+        The corpus; its test split is Hub5'00 if that is among the sources.
+
+    Raises:
+        AudioError: if a recording is unusable.
+        ValueError: if a corpus is incomplete or has another form.
+
+    Example:
+        >>> sources = ldc.Sources(["LDC97S62"], ["swb_ms98_transcriptions"])
+        >>> corpus = switchboard("swb", sources)  # doctest: +SKIP
+    """
+    ldc.build(folder, sources)
+    path = pathlib.Path(folder) / f"{ldc.NAME}.tsv"
+    return manifest(path, on_error=on_error, data_dir=data_dir)
 
 
 def _read_words(path: pathlib.Path, rows: Sequence[records.Row]) -> tuple[tuple[Word, ...], ...]:

@@ -49,7 +49,10 @@ def test_everything_together(sources, tmp_path):
     assert (tmp_path / "swb/switchboard.glm").is_file()
     assert not list(tmp_path.glob("swb/*.partial"))
 
-    loaded = corpus.manifest(tmp_path / "swb/switchboard.tsv", data_dir=tmp_path / "data")
+    loaded = corpus.switchboard(
+        tmp_path / "swb", ldc.Sources(**sources), data_dir=tmp_path / "data"
+    )
+    assert loaded.test.texts[0] == "oh um yeah the aircraft"
     path = sources["audio"][0] / "swb1_d1/data/sw02001.sph"
     samples, _ = soundfile.read(path, start=round(8000 * 0.978), stop=round(8000 * 2.461))
     utterance = next(u for u in loaded.train if u.name == "sw2001B-ms98-a-0002")
