@@ -20,20 +20,30 @@ RESAMPLES = 10_000
 def main():
     parser = argparse.ArgumentParser(description="Compares runs on the same held-out prompts.")
     parser.add_argument("runs", nargs="+", help="the first one is what the others are compared to")
-    names = parser.parse_args().runs
+    compare({name: [name] for name in parser.parse_args().runs})
+
+
+def compare(groups: dict[str, list[str]]) -> None:
+    """Prints a table of groups of runs, each pooled; the first is what others are compared to."""
     prompts = corpus.telephone_prompts()
     utterances = [split[i] for split in (prompts.dev, prompts.test) for i in range(len(split))]
     words = [utterance.text.split() for utterance in utterances]
     lengths = np.array([len(reference) for reference in words])
-    errors = {name: count_errors(name, utterances, words) for name in names}
+    errors = {
+        name: np.mean([count_errors(run, utterances, words) for run in runs], axis=0)
+        for name, runs in groups.items()
+    }
+    first, *others = errors
     draws = np.random.default_rng(0).integers(len(lengths), size=(RESAMPLES, len(lengths)))
     print(f"{'':40}{'WER, %':>8}{'difference (95%)':>26}")
-    for name, found in errors.items():
-        change = found - errors[names[0]]
+    print(f"{first:40}{percent(errors[first].sum() / lengths.sum()):8.1f}")
+    for name in others:
+        change = errors[name] - errors[first]
         low, high = np.percentile(change[draws].sum(1) / lengths[draws].sum(1), [2.5, 97.5])
-        shown = "" if name == names[0] else f"{percent(change.sum() / lengths.sum()):+.1f}"
-        interval = "" if name == names[0] else f"({percent(low):+.1f} to {percent(high):+.1f})"
-        print(f"{name:40}{percent(found.sum() / lengths.sum()):8.1f}{shown:>10}{interval:>16}")
+        shown = f"{percent(change.sum() / lengths.sum()):+.1f}"
+        interval = f"({percent(low):+.1f} to {percent(high):+.1f})"
+        rate = percent(errors[name].sum() / lengths.sum())
+        print(f"{name:40}{rate:8.1f}{shown:>10}{interval:>16}")
 
 
 def count_errors(name, utterances, references):
