@@ -12,7 +12,8 @@ from .search import SearchOptions
 if TYPE_CHECKING:
     from ..speech.corpus import Corpus
     from ..speech.fusion import FusedModels
-    from ..speech.recognizer import Recognizer
+    from ..speech.recognizer import Recognizer, Transcript
+    from ..speech.run_config import SpeechConfig
 
 DESCRIPTION = """Score a model on held-out speech; of a finished run, rewrite the report.
 
@@ -21,7 +22,8 @@ examples:
   gossamer evaluate runs/demo --beam 16
   gossamer evaluate runs/demo --corpus my/manifest.tsv
   gossamer evaluate prompts --beam 16           the model that ships
-  gossamer evaluate prompts --beam 8 --language-model runs/external --tune"""
+  gossamer evaluate prompts --beam 8 --language-model runs/external --tune
+  gossamer evaluate runs/swb300 --sclite scores     files for NIST's sclite, errors by set"""
 
 GRID = {  # what `--tune` tries
     "language_weight": (0.1, 0.2, 0.3, 0.5),
@@ -39,6 +41,9 @@ class Arguments(SearchOptions):
     no report, the score is printed."""
     corpus: str | None = None
     """Score on another corpus: `prompts` or the path of a manifest; print only, no report."""
+    sclite: Path | None = None
+    """Folder for references (.stm) and time-marked words (.ctm) for NIST's sclite, and errors by
+    set, SWB and CH of Hub5'00, counted as sclite does."""
     tune: bool = False
     """First choose the weights of the language models on the development recordings."""
 
@@ -64,7 +69,7 @@ def main(words: list[str]) -> int:
         language_models = arguments.weigh(language_models)
     folder = Path(arguments.run)
     if arguments.corpus is None and folder.is_dir():
-        experiment.score(
+        result = experiment.score(
             folder,
             model,
             corpus,
@@ -73,6 +78,8 @@ def main(words: list[str]) -> int:
             language_models=language_models,
             search=arguments.describe(),
         )
+        if arguments.sclite is not None:
+            _write_sclite(arguments.sclite, config, corpus, result.transcripts)
         return 0
     result = evaluation.evaluate(
         model, corpus.test, beam=arguments.beam, language_models=language_models
@@ -84,7 +91,28 @@ def main(words: list[str]) -> int:
         f"characters {100 * errors.character_error_rate:.1f}%, "
         f"real-time factor {result.real_time_factor:.3g}"
     )
+    if arguments.sclite is not None:
+        _write_sclite(arguments.sclite, config, corpus, result.transcripts)
     return 0
+
+
+def _write_sclite(
+    folder: Path, config: "SpeechConfig", corpus: "Corpus", transcripts: "list[Transcript]"
+) -> None:
+    """Writes the files and prints the errors by set."""
+    from ..speech import sclite_report, training_data
+
+    source = None if config.data.corpus == "prompts" else config.data.corpus
+    rows = training_data.load_rows(config)
+    report = sclite_report.write(folder, corpus.test, transcripts, rows, source=source)
+    print(f"\n{'set':<24}{'segments':>9}{'words':>8}{'WER':>8}   sub / del / ins")
+    for title, segments, counts in report.scores:
+        _, substitutions, deletions, insertions = counts
+        kinds = f"{substitutions} / {deletions} / {insertions}"
+        print(f"{title:<24}{segments:>9}{counts.words:>8}{100 * counts.rate:>7.1f}%   {kinds}")
+    if report.unread:
+        print(f"{report.unread} segments of the reference were not read; their words are missing.")
+    print(f"The same by NIST's tools: {report.command}")
 
 
 def _tune(

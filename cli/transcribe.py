@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import tyro
 
+from ..speech import word_times
 from .search import SearchOptions
 
 if TYPE_CHECKING:
@@ -152,26 +153,11 @@ def _format(path: Path, transcript: "Transcript", arguments: Arguments) -> str:
     scored = arguments.nbest > 1
     if arguments.times:
         starts = [
-            {"word": word, "seconds": round(seconds, 2)}
-            for word, seconds in _word_starts(transcript.labels)
+            {"word": word.text, "seconds": round(word.start, 2)}
+            for word in word_times.join_characters(transcript.labels)
         ]
         line = {"audio": str(path), "text": transcript.text, "words": starts}
         return json.dumps(line | ({"score": round(transcript.score, 3)} if scored else {}))
     columns = [str(path)] if len(arguments.audio) > 1 else []
     columns += [f"{transcript.score:.2f}"] if scored else []
     return "\t".join([*columns, transcript.text])
-
-
-def _word_starts(labels: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Joins emitted characters to words with the time of their first character."""
-    words: list[tuple[str, float]] = []
-    inside = False
-    for character, seconds in labels:
-        if character == " ":
-            inside = False
-        elif inside:
-            words[-1] = (words[-1][0] + character, words[-1][1])
-        else:
-            words.append((character, seconds))
-            inside = True
-    return words

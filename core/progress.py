@@ -90,6 +90,55 @@ class Display:
         return max(step - before, 1e-9) / max(self._mark[1] - then, 1e-9)
 
 
+class Amount:
+    """Shows how much of something is done, where that is no step of a training; a context manager.
+
+    Args:
+        total: all of it.
+        unit: what it is counted in.
+        console: a `rich.console.Console` to write to; the default is standard error.
+
+    Example:
+        >>> with Amount(2.5, "hours") as amount:
+        ...     amount.report(0.5, "620 utterances")
+    """
+
+    LINES = 20  # of a log
+
+    def __init__(self, total: float, unit: str, *, console=None):
+        self._total, self._unit, self._console = total, unit, console
+        self._bar, self._lines = None, 0
+
+    def __enter__(self) -> "Amount":
+        import rich.console
+        from rich import progress
+
+        self._console = self._console or rich.console.Console(stderr=True)
+        if self._console.is_terminal or self._console.is_jupyter:
+            self._bar = progress.Progress(
+                progress.BarColumn(bar_width=None),
+                progress.TextColumn("{task.description}"),
+                progress.TimeRemainingColumn(elapsed_when_finished=True),
+                console=self._console,
+            )
+            self._task = self._bar.add_task("", total=self._total)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def report(self, done: float, note: str = "") -> None:
+        """Notes how much is done; in a log, a line for each twentieth."""
+        line = f"{done:.2f} of {self._total:g} {self._unit}  {note}".rstrip()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, description=line)
+        elif self._console is not None and done * self.LINES >= (self._lines + 1) * self._total:
+            self._lines = int(done / self._total * self.LINES)
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _make_bar(console):
     from rich import progress
 

@@ -11,6 +11,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from . import sphere
+
 MAX_SECONDS = 3600.0
 
 
@@ -30,7 +32,7 @@ def read(
     """Reads a recording, or a part of it.
 
     Args:
-        path: a WAV, FLAC, Ogg, MP3 or other file that libsndfile reads.
+        path: a WAV, FLAC, Ogg, MP3, SPHERE (linear or mu-law) or other file that libsndfile reads.
         sample_rate: Hz of the result; others are resampled.
         start: where to begin, in seconds; the beginning if ``None``.
         end: where to stop, in seconds; the end if ``None``.
@@ -61,10 +63,9 @@ def read(
             samples = file.read(last - first, dtype="float32", always_2d=True)[:, chosen]
             file_rate = file.samplerate
     except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{path}: not readable as audio ({error.error_string.strip()}); "
-            "convert it to FLAC or WAV."
-        ) from None
+        reason = error.error_string.strip() or "of no known format"
+        remedy = sphere.find_remedy(path) or f"{reason}; convert it to FLAC or WAV"
+        raise AudioError(f"{path}: not readable as audio: {remedy}.") from None
     if len(samples) < last - first:
         raise AudioError(
             f"{path}: ends after {(first + len(samples)) / file_rate:.2f} s of "

@@ -3,11 +3,15 @@
 from dataclasses import replace
 from typing import NamedTuple
 
+from .language_model import LanguageModelConfig
 from .run_config import (
     AugmentationConfig,
     DataConfig,
+    LabelNoiseConfig,
     LearnersConfig,
+    LengthPerturbationConfig,
     OptimizerConfig,
+    SequenceNoiseConfig,
     SpeechConfig,
 )
 from .transducer import PRESETS
@@ -27,6 +31,43 @@ _SINGLE = SpeechConfig(
     validate_every=900,
 )
 _NO_MASKS = AugmentationConfig(num_time_masks=0, num_frequency_masks=0)
+
+# All values are remembered, not verified against the papers, or, where nothing is remembered, ours:
+# the probability of length perturbation, all of label noise, and an epoch of the frame-wise loss
+# alone. What the papers have besides: speed and tempo as two perturbations, i-vectors, n-best lists
+# and fusion (`gossamer alternatives`, `gossamer evaluate --language-model`), and combination of
+# models. The list comes from `gossamer corpus switchboard swb ...`; an epoch is about 4,000 steps.
+_SWB300 = SpeechConfig(
+    data=DataConfig(
+        corpus="swb/switchboard.tsv",
+        on_error="skip",
+        buckets=((2.0, 64), (4.0, 64), (6.0, 64), (9.0, 64), (12.0, 64), (18.0, 64)),
+        speed=(0.9, 1.1),
+        join_probability=0.0,
+        spliced=0.0,
+    ),
+    model=PRESETS["paper"],
+    augmentation=AugmentationConfig(
+        num_time_masks=2,
+        max_time_width=70,
+        max_time_fraction=0.2,
+        num_frequency_masks=2,
+        max_frequency_width=8,  # of 40 filters, as 15 of 80
+        length_perturb=LengthPerturbationConfig(probability=0.7),
+        sequence_noise=SequenceNoiseConfig(probability=0.8, weight=0.4),
+    ),
+    label_noise=LabelNoiseConfig(
+        switchout=0.5,
+        scheduled_sampling=0.2,
+        language_model=LanguageModelConfig(size=256, embedding_size=64),
+        language_model_steps=5000,
+    ),
+    optimizer=OptimizerConfig(steps=80_000, peak_learning_rate=5e-4, warmup=0.3, ctc_steps=4000),
+    learners=LearnersConfig(number=1),
+    log_every=100,
+    validate_every=4000,
+    checkpoint_every=2000,
+)
 
 CONFIGS = {
     "demo": NamedConfig(
@@ -90,5 +131,9 @@ CONFIGS = {
             optimizer=OptimizerConfig(steps=50_000, peak_learning_rate=5e-4, warmup=0.3),
             learners=LearnersConfig(number=8),
         ),
+    ),
+    "paper_swb300": NamedConfig(
+        "Switchboard, 300 hours, for a GPU: as remembered of arXiv:2103.09935 and 2203.15176.",
+        _SWB300,
     ),
 }

@@ -4,13 +4,16 @@
                          Allison Smith)
     manifest(path)       the user's own recordings in any language, listed in a TSV or JSON
                          Lines file
+    switchboard(...)     Switchboard-1, Fisher and Hub5'00 from the discs of the LDC
 
-Both are written once as array_record files (see ``records``) and then read by random access.  The
+They are written once as array_record files (see ``records``) and then read by random access.  The
 preparation folder is ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``.
 """
 
+import contextlib
 import csv
 import dataclasses
+import json
 import math
 import os
 import pathlib
@@ -19,7 +22,7 @@ from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
-from . import manifest_file, records
+from . import ldc, manifest_file, records
 from .text import Vocabulary
 
 PROMPTS = pathlib.Path(__file__).parent / "prompts"
@@ -126,13 +129,18 @@ def telephone_prompts(data_dir: str | os.PathLike[str] | None = None) -> Corpus:
         >>> corpus.dev[0].text  # doctest: +SKIP
         'agent login please enter your agent number followed by the pound key'
     """
-    rows = manifest_file.read(
-        PROMPTS / "transcripts.tsv", language="en", split_seed=0, audio_suffix=".flac"
-    )
+    rows = prompt_rows()
     reading = records.Reading(PROMPTS_SAMPLE_RATE)
     corpus = _load("telephone_prompts", rows, reading, data_dir, attribution=ATTRIBUTION)
     train = [row for row in rows if row.split == "train"]
     return dataclasses.replace(corpus, train_words=_read_words(PROMPTS / "words.tsv", train))
+
+
+def prompt_rows() -> list[records.Row]:
+    """Where the utterances of the bundled telephone prompts come from."""
+    return manifest_file.read(
+        PROMPTS / "transcripts.tsv", language="en", split_seed=0, audio_suffix=".flac"
+    )
 
 
 def manifest(
@@ -152,13 +160,15 @@ def manifest(
 
     The file lists one utterance per line, as tab-separated values with a header or as JSON objects.
     Columns: ``audio`` (a path, relative to the list), ``text``, and optionally ``name``, ``split``
-    (``train``, ``dev`` or ``test``), ``start`` and ``end`` in seconds.
+    (``train``, ``dev`` or ``test``), ``start`` and ``end`` in seconds, and ``channel``, from 0, of
+    recordings with several.
 
     Args:
         path: a ``.tsv`` or ``.jsonl`` file.
         sample_rate: Hz of the corpus; recordings of other rates are resampled.
         language: ``"en"``, or any other code; see ``text.normalize``.
-        channel: which channel of multi-channel recordings to take; ``None`` refuses them.
+        channel: which channel of multi-channel recordings to take where the list says nothing;
+            ``None`` refuses them.
         vocabulary: characters to accept, such as a trained recognizer's; all that occur if
             ``None``.
         min_seconds: shortest recording.
@@ -189,6 +199,37 @@ def manifest(
     reading = records.Reading(sample_rate, channel, min_seconds, max_seconds, on_error)
     name = pathlib.Path(path).stem
     return _load(name, rows, reading, data_dir, vocabulary=vocabulary, skipped=skipped)
+
+
+def switchboard(
+    folder: str | os.PathLike[str],
+    sources: ldc.Sources,
+    *,
+    on_error: Literal["raise", "skip"] = "raise",
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Corpus:
+    """English telephone conversations of the LDC, which are licensed.
+
+    Args:
+        folder: where the list of recordings is written, see `ldc.build`.
+        sources: where the corpora lie.
+        on_error: see `manifest`.
+        data_dir: folder of prepared data; see the head of this module for the default.
+
+    Returns:
+        The corpus; its test split is Hub5'00 if that is among the sources.
+
+    Raises:
+        AudioError: if a recording is unusable.
+        ValueError: if a corpus is incomplete or has another form.
+
+    Example:
+        >>> sources = ldc.Sources(["LDC97S62"], ["swb_ms98_transcriptions"])
+        >>> corpus = switchboard("swb", sources)  # doctest: +SKIP
+    """
+    ldc.build(folder, sources)
+    path = pathlib.Path(folder) / f"{ldc.NAME}.tsv"
+    return manifest(path, on_error=on_error, data_dir=data_dir)
 
 
 def _read_words(path: pathlib.Path, rows: Sequence[records.Row]) -> tuple[tuple[Word, ...], ...]:
@@ -241,16 +282,22 @@ def _load(
 
 
 def _open(builder: records.Recordings, split: str, sample_rate: int) -> Utterances:
-    """One split, after a pass over it for durations and texts."""
+    """One split. The first time durations and texts take a pass over it, and are then kept."""
     if split not in builder.info.splits or not builder.info.splits[split].num_examples:
         return Utterances.of(())
     reader = _Stored(builder.open(split), sample_rate)
-    seconds, texts = [], []
-    for index in range(len(reader.source)):
-        utterance = reader(index)
-        seconds.append(len(utterance.waveform) / sample_rate)
-        texts.append(utterance.text)
-    return Utterances(reader, np.array(seconds), tuple(texts))
+    index = pathlib.Path(builder.data_dir) / f"index-{split}.json"
+    try:
+        facts = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        heard = map(reader, range(len(reader.source)))
+        pairs = [(len(utterance.waveform), utterance.text) for utterance in heard]
+        facts = dict(zip(("samples", "texts"), zip(*pairs, strict=True), strict=True))
+        partial = index.with_name(f".{index.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):  # a folder that others prepared
+            partial.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+            partial.replace(index)
+    return Utterances(reader, np.array(facts["samples"]) / sample_rate, tuple(facts["texts"]))
 
 
 class _Stored(NamedTuple):

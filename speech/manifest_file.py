@@ -1,14 +1,15 @@
 """Lists of recordings with transcripts: tab-separated values with a header, or JSON Lines.
 
 Columns: ``audio`` (or ``name``, from which a suffix makes the path), ``text``, and optionally
-``name``, ``split``, ``start`` and ``end`` in seconds. Every line is checked before any recording
-is opened.
+``name``, ``split``, ``start`` and ``end`` in seconds, and ``channel``, from 0. Every line is
+checked before any recording is opened.
 """
 
 import hashlib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -142,6 +143,7 @@ def _make_row(
         end=_parse_seconds(columns, "end"),
         text=text,
         source=f"{path}, line {number}",
+        channel=_parse_channel(columns.get("channel")),
     )
 
 
@@ -156,6 +158,14 @@ def _parse_seconds(columns: _Columns, column: str) -> float | None:
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"`{column}` must be a number of seconds >= 0, got {value!r}.")
     return seconds
+
+
+def _parse_channel(value: Any) -> int | None:
+    if value is None:
+        return None
+    if not re.fullmatch("[0-9]+", str(value)):
+        raise ValueError(f"`channel` must be a whole number >= 0, got {value!r}.")
+    return int(value)
 
 
 def _choose_split(text: str, seed: int) -> str:

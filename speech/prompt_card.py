@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import soundfile
 
-from . import figures, summary, word_error
+from . import figures, summary, word_error, word_times
 
 _FRAMES_PER_SECOND = 100
 _PIXELS_PER_SECOND = 150  # least width of a spectrogram; a narrower screen scrolls
@@ -63,19 +63,9 @@ def place_words(
         Triples of a word, the time of its first character in seconds, and its lane, 0 the lowest.
         A word that finds no free lane takes the one that frees first.
     """
-    words: list[tuple[str, float]] = []
-    open_word = False
-    for character, time in labels:
-        if character.isspace():
-            open_word = False
-        elif open_word:
-            words[-1] = (words[-1][0] + character, words[-1][1])
-        else:
-            words.append((character, time))
-            open_word = True
     ends = [-math.inf] * _MAX_LANES
     placed = []
-    for word, time in words:
+    for word, time, _ in word_times.join_characters(labels):
         extent = (len(word) + 1.5) * _LETTER_PIXELS
         start = min(time / seconds * width, width - extent)
         free = [lane for lane, end in enumerate(ends) if end <= start]

@@ -38,6 +38,7 @@ class Row(NamedTuple):
     end: float | None  # s; None: the end
     text: str  # normalized
     source: str  # whom to blame: file and line
+    channel: int | None = None  # of the recording, from 0; None: as `Reading` says
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _read(row: Row, reading: Reading) -> np.ndarray:
             reading.sample_rate,
             start=row.start,
             end=row.end,
-            channel=reading.channel,
+            channel=reading.channel if row.channel is None else row.channel,
             max_seconds=reading.max_seconds,
         )
     except audio.AudioError as error:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import alternatives, corpus, loader, splicing
+from . import alternatives, corpus, loader, manifest_file, splicing
 from .corpus import Corpus, Utterances
+from .records import Row
 from .run_config import SpeechConfig
 
 SPLICE_REPEATS = 4  # passes over the recordings before the same spliced sentences come again
@@ -32,6 +33,26 @@ def load_corpus(config: SpeechConfig) -> Corpus:
         sample_rate=config.data.sample_rate,
         language=config.data.language,
         on_error=config.data.on_error,
+    )
+
+
+def load_rows(config: SpeechConfig) -> list[Row]:
+    """Where the utterances of the corpus that a configuration names come from.
+
+    Args:
+        config: the run.
+
+    Returns:
+        The lines of the list of recordings, among them all that `load_corpus` gives, by name.
+
+    Raises:
+        ValueError: if the list cannot be read.
+    """
+    if config.data.corpus == "prompts":
+        return corpus.prompt_rows()
+    skipped = [] if config.data.on_error == "skip" else None
+    return manifest_file.read(
+        config.data.corpus, language=config.data.language, split_seed=0, skipped=skipped
     )
 
 

@@ -5,6 +5,7 @@ also for the processes that tests start.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import soundfile
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -54,6 +56,110 @@ def plain_code():
     yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
+
+
+@pytest.fixture
+def ldc(tmp_path) -> Path:
+    """Discs of the LDC with a few seconds of noise each, and transcripts in their forms."""
+    root = tmp_path / "ldc"
+    generator = np.random.default_rng(0)
+
+    def record(path: str, seconds: float = 12.0) -> None:
+        sound = generator.normal(scale=0.1, size=(round(8000 * seconds), 2))
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / path, sound, 8000, format="NIST", subtype="ULAW")
+
+    def transcribe(path: str, *lines: str) -> None:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text("".join(f"{line}\n" for line in lines))
+
+    # By the hashes of their names, 2036 is for dev, and 2033 for test unless that is Hub5'00.
+    for number in (2001, 2033, 2036):
+        record(f"LDC97S62/swb1_d1/data/sw0{number}.sph")
+        folder = f"swb_ms98_transcriptions/{number // 100}/{number}"
+        for side in "AB":
+            name = f"sw{number}{side}-ms98-a"
+            transcribe(
+                f"{folder}/sw{number}{side}-ms98-a-trans.text",
+                f"{name}-0001 0.000000 0.977625 [silence]",
+                f"{name}-0002 0.977625 2.461375 hi um [laughter-yeah] th[ey]- they_1 [noise]",
+                f"{name}-0003 2.461375 5.250000 <b_aside> saw the IBM <e_aside> uh-huh",
+                f"{name}-0004 11.50000 12.25000 {{yuppiedom}}",
+            )
+    transcribe("swb_ms98_transcriptions/sw-ms98-dict.text", "IBM ay b iy eh m", "hi hh ay")
+    transcribe(
+        "swb_ms98_transcriptions/29/2999/sw2999A-ms98-a-trans.text",
+        "sw2999A-ms98-a-0001 0.000000 2.000000 not on the discs",
+    )
+    record("LDC2004S13/audio/000/fe_03_00001.sph")
+    transcribe(
+        "LDC2004T19/data/trans/000/fe_03_00001.txt",
+        "# fe_03_00001.sph",
+        "",
+        "1.00 3.50 A: ((i think)) it's a- [laughter] t._v.",
+        "4.00 4.50 B: [noise]",
+        "5.00 7.00 B: mhm",
+    )
+    for name in ("sw_4390", "en_4156"):
+        record(f"LDC2002S09/hub5e_00/english/{name}.sph")
+    transcribe(
+        "LDC2002T43/reference/hub5e00.english.000405.stm",
+        ';; LABEL "O" "Overall" "Overall"',
+        ';; LABEL "en" "Callhome" "Callhome"',
+        ';; LABEL "sw" "Swbd" "Swbd"',
+        "en_4156 A en_4156_A 1.00 2.50 <O,en> OH ((UM) YEAH THE AIRCRAFT",
+        "en_4156 B en_4156_B 2.50 4.00 <O,en> IGNORE_TIME_SEGMENT_IN_SCORING",
+        "en_4156 B en_4156_B 4.00 6.00 <O,en> I'M GONNA (TH-) GO { 'CAUSE / @ } HOME",
+        "sw_4390 A sw_4390_A 0.50 2.50 <O,sw> A T. SHIRT { AND / IN } UH-HUH",
+    )
+    transcribe(
+        "LDC2002T43/reference/en20000405_hub5.glm",
+        ";; Made up in the form of NIST's rules.",
+        "* name 'test.glm'",
+        "UH-HUH => %BCACK / [ ] __ [ ] ;; affirmative token",
+        "UM => %HESITATION / [ ] __ [ ]",
+        "GONNA => GOING TO ;; anywhere",
+        "AIRCRAFT => AIR CRAFT / [ ] __ [ ]",
+    )
+    return root
+
+
+FAKE_ESPEAK = """
+import math, struct, sys, wave
+
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+if sys.argv[1] == "--voices=variant":
+    print("Pty Language Age/Gender VoiceName File\\n 5 variant --/M Max !v/max\\n"
+          " 5 variant 20/M male1 !v/m1\\n 5 variant 20/F female2 !v/f2")
+elif sys.argv[1].startswith("--voices="):
+    print("Pty Language Age/Gender VoiceName File Other Languages")
+    if sys.argv[1] == "--voices=en":
+        print(" 2 en-gb --/M English_(GB) gmw/en (en 2)\\n 5 en-us --/F us-mbrola-1 mb/mb-us1")
+else:
+    text = open(words["-f"]).read().strip()
+    if "fail" in text:
+        sys.exit("cannot say it")
+    hertz = 400 if words["-v"].endswith("m1") else 800
+    number = 0 if "silent" in text else 1000 * len(text) * 165 // int(words["-s"])
+    tone = [round(9000 * math.sin(2 * math.pi * hertz * n / 16000)) for n in range(number)]
+    samples = [0] * 3200 + tone + [0] * 4800
+    with wave.open(words["-w"], "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+"""
+
+
+@pytest.fixture
+def fake_espeak(tmp_path, monkeypatch) -> None:
+    """A synthesizer with two voices, tones of 400 and 800 Hz, a sixteenth of a second a letter.
+
+    It refuses texts with "fail", and is silent for those with "silent".
+    """
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/espeak-ng"
+    program.write_text(f"#!{sys.executable} -S\n{FAKE_ESPEAK}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
 
 class Digits(NamedTuple):

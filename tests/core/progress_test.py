@@ -47,3 +47,24 @@ def test_default_is_standard_error(capsys):
         display.say("a [line] with brackets")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "a [line] with brackets\n")
+
+
+def show_amount(*, terminal):
+    console = rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    with progress.Amount(2.0, "hours", console=console) as amount:
+        for tenth in range(21):
+            amount.report(tenth / 10, f"{tenth} utterances")
+    return console.file.getvalue()
+
+
+def test_amounts_in_a_log_are_a_line_each_twentieth():
+    lines = show_amount(terminal=False).splitlines()
+    assert lines[0] == "0.10 of 2 hours  1 utterances"
+    assert lines[-1] == "2.00 of 2 hours  20 utterances"
+    assert len(lines) == 20
+
+
+def test_amounts_in_a_terminal_are_a_bar():
+    shown = show_amount(terminal=True)
+    assert "\x1b[" in shown
+    assert "2.00 of 2 hours  20 utterances" in shown

@@ -51,7 +51,7 @@ def write(path, samples, sample_rate=8000, subtype="FLOAT"):
     [
         (lambda p: None, {}, "no such file; correct"),
         (lambda p: p.mkdir(), {}, "no such file"),
-        (lambda p: p.write_text("not audio at all"), {}, "not readable as audio .*convert it"),
+        (lambda p: p.write_text("not audio at all"), {}, "not readable as audio: .*convert it"),
         (lambda p: p.write_bytes(b""), {}, "not readable as audio"),
         (lambda p: write(p, np.zeros((80, 2))), {}, r"has 2 channels; pass `channel=0`"),
         (lambda p: write(p, np.zeros((80, 2))), {"channel": 2}, r"must be in 0\.\.1, got 2"),

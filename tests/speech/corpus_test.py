@@ -144,12 +144,35 @@ def test_manifest_of_another_language_and_rate(tmp_path):
     assert [len(loaded.train[0].waveform), len(loaded.dev[0].waveform)] == [8000, 8000]
 
 
+def test_the_list_chooses_channels(tmp_path):
+    stereo = np.stack([np.full(4000, 0.25), np.full(4000, -0.25)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 8000)
+    path = tmp_path / "list.tsv"
+    path.write_text("audio\ttext\tsplit\tchannel\na.wav\tb\ttrain\t1\na.wav\ta\tdev\t\n")
+    loaded = corpus.manifest(path, channel=0, data_dir=tmp_path / "data")
+    assert [loaded.train[0].waveform[0], loaded.dev[0].waveform[0]] == [-0.25, 0.25]
+
+
 def test_changed_recordings_are_prepared_anew(tmp_path):
     path = write_list(tmp_path, ("a.wav", "hello", "train"))
     write_recording(tmp_path, seconds=0.5)
     assert corpus.manifest(path, data_dir=tmp_path / "data").train.seconds[0] == 0.5
     write_recording(tmp_path, seconds=0.75)
     assert corpus.manifest(path, data_dir=tmp_path / "data").train.seconds[0] == 0.75
+
+
+def test_durations_and_texts_are_kept(tmp_path):
+    write_recording(tmp_path, seconds=0.5)
+    path = write_list(tmp_path, ("a.wav", "été", "train"))
+    options = {"language": "fr", "data_dir": tmp_path / "data"}
+    for content in (None, "{broken", '{"samples": [4000], "texts": ["kept"]}'):
+        if content is not None:
+            (index,) = (tmp_path / "data").rglob("index-train.json")
+            index.write_text(content)
+        loaded = corpus.manifest(path, **options).train
+        assert loaded.texts == (("kept",) if content and "kept" in content else ("été",))
+        assert loaded.seconds.tolist() == [0.5]
+        assert loaded[0].text == "été"
 
 
 def test_data_dir_defaults_to_the_environment(tmp_path, monkeypatch):

@@ -31,6 +31,11 @@ def test_both_kinds_say_the_same(tmp_path):
     assert [row[:6] for row in manifest_file.read(jsonl, **OPTIONS)] == [first[:6], second[:6]]
 
 
+def test_channels(tmp_path):
+    tsv = write(tmp_path / "a.tsv", "audio\ttext\tchannel\nx\ta\t0\nx\tb\t1\ny\tc\t\n")
+    assert [row.channel for row in manifest_file.read(tsv, **OPTIONS)] == [0, 1, None]
+
+
 def test_windows_line_ends_and_byte_order_mark(tmp_path):
     path = write(tmp_path / "a.tsv", "\ufeffaudio\ttext\r\nx.wav\thello\r\n")
     assert manifest_file.read(path, **OPTIONS)[0].text == "hello"
@@ -73,6 +78,11 @@ def test_decomposed_and_composed_texts_are_one(tmp_path):
         ("a.tsv", "audio\ttext\tstart\nx\ta\tsoon\n", "line 2: `start` must be a number of s"),
         ("a.tsv", "audio\ttext\tend\nx\ta\t-1\n", "line 2: `end` must be a number of seconds >= 0"),
         ("a.tsv", "audio\ttext\tend\nx\ta\tnan\n", "line 2: `end` must be a number of seconds"),
+        (
+            "a.tsv",
+            "audio\ttext\tchannel\nx\ta\tB\n",
+            "`channel` must be a whole number >= 0, got 'B'",
+        ),
         ("a.jsonl", '{"audio": "x", "text": "a"}\n{"audio"\n', "line 2: is not JSON"),
         ("a.jsonl", "[1]\n", "line 1: must be a JSON object, got list"),
         ("a.jsonl", '{"audio": 3, "text": "a"}\n', "line 1: `audio` must be text, got 3"),
