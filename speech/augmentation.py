@@ -1,6 +1,7 @@
 """Augmentation of speech: speed of the waveform, noise and masks on its log-mel features.
 
-`speed_perturb` resamples a recording, in the loader.  The others run on the device, in this order:
+In the loader `speed_perturb` resamples a recording, and `tempo_perturb` changes its length but not
+its pitch.  The others run on the device, in this order:
 
     sequence_noise    adds the scaled spectra of another recording,
                       log(exp(x) + weight * exp(x')), before normalization
@@ -32,8 +33,9 @@ import numpy as np
 import soxr
 
 from .length_perturbation import length_perturb
+from .tempo import tempo_perturb
 
-__all__ = ["length_perturb", "sequence_noise", "spec_augment", "speed_perturb"]
+__all__ = ["length_perturb", "sequence_noise", "spec_augment", "speed_perturb", "tempo_perturb"]
 
 
 def speed_perturb(waveform: np.ndarray, sample_rate: int, *, speed: float) -> np.ndarray:

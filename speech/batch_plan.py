@@ -31,6 +31,7 @@ class Item(NamedTuple):
     indices: tuple[int, ...]  # of the utterances, joined in this order
     gaps: tuple[float, ...]  # s of silence after each but the last
     speed: float  # over 1: faster and higher
+    tempo: float = 1.0  # over 1: faster
 
 
 class PlannedBatch(NamedTuple):
@@ -71,6 +72,7 @@ class BatchPlan(Sequence[PlannedBatch]):
         num_epochs: how often every utterance is used; ``None``: forever.
         shuffle: in the given order if false (without joining).
         speed: range of the speed, drawn uniformly.
+        tempo: range of the tempo, drawn uniformly.
         join_probability: that an utterance is joined with the next one or two, if they fit.
     """
 
@@ -83,6 +85,7 @@ class BatchPlan(Sequence[PlannedBatch]):
         num_epochs: int | None,
         shuffle: bool = True,
         speed: tuple[float, float] = (1.0, 1.0),
+        tempo: tuple[float, float] = (1.0, 1.0),
         join_probability: float = 0.0,
     ):
         self._seconds: list[float] = lengths.seconds.tolist()  # lists, as single reads are many
@@ -92,6 +95,7 @@ class BatchPlan(Sequence[PlannedBatch]):
         self._num_epochs = num_epochs
         self._shuffle = shuffle
         self._speed = speed
+        self._tempo = tempo
         self._join_probability = join_probability
         self._starts = [_EpochStart(0, ((),) * len(buckets))]
         self._lock = threading.Lock()  # a loader reads from several threads
@@ -163,15 +167,22 @@ class BatchPlan(Sequence[PlannedBatch]):
             random.integers(JOINED[0], JOINED[1] + 1, count),
             1,
         ).tolist()
+        tempos = [1.0] * count
+        if self._tempo != (1.0, 1.0):  # else the plan is that of runs without
+            tempos = random.uniform(*self._tempo, count).tolist()
         longest = self._buckets[-1]
         items, position = [], 0
         while position < count:
             first = order[position]
             # A slowed utterance must still fit where its original does.
-            speed = max(speeds[position], self._seconds[first] / longest.seconds)
-            item = Item((first,), (), speed)
+            least = self._seconds[first] / longest.seconds
+            speed = max(speeds[position], least)
+            tempo = max(tempos[position], least / speed)
+            item = Item((first,), (), speed, tempo)
             for end in range(position + 2, min(position + wanted[position], count) + 1):
-                longer = Item(tuple(order[position:end]), tuple(gaps[position : end - 1]), speed)
+                longer = item._replace(
+                    indices=tuple(order[position:end]), gaps=tuple(gaps[position : end - 1])
+                )
                 if not self._fits(longer, longest):
                     break
                 item = longer
@@ -184,7 +195,8 @@ class BatchPlan(Sequence[PlannedBatch]):
 
     def _fits(self, item: Item, bucket: Bucket) -> bool:
         labels = sum(self._labels[i] for i in item.indices) + len(item.gaps)
-        seconds = sum(self._seconds[i] for i in item.indices) / item.speed + sum(item.gaps)
+        spoken = sum(self._seconds[i] for i in item.indices) / (item.speed * item.tempo)
+        seconds = spoken + sum(item.gaps)
         return labels <= bucket.labels and seconds <= bucket.seconds * (1 + 1e-9)
 
 

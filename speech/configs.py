@@ -34,15 +34,16 @@ _NO_MASKS = AugmentationConfig(num_time_masks=0, num_frequency_masks=0)
 
 # All values are remembered, not verified against the papers, or, where nothing is remembered, ours:
 # the probability of length perturbation, all of label noise, and an epoch of the frame-wise loss
-# alone. What the papers have besides: speed and tempo as two perturbations, i-vectors, n-best lists
-# and fusion (`gossamer alternatives`, `gossamer evaluate --language-model`), and combination of
-# models. The list comes from `gossamer corpus switchboard swb ...`; an epoch is about 4,000 steps.
+# alone. What the papers have besides: i-vectors, combination of models; n-best lists and fusion come
+# later, by `gossamer alternatives` and `gossamer evaluate --language-model`. The list comes from
+# `gossamer corpus switchboard swb ...`; an epoch is about 4,000 steps.
 _SWB300 = SpeechConfig(
     data=DataConfig(
         corpus="swb/switchboard.tsv",
         on_error="skip",
         buckets=((2.0, 64), (4.0, 64), (6.0, 64), (9.0, 64), (12.0, 64), (18.0, 64)),
         speed=(0.9, 1.1),
+        tempo=(0.9, 1.1),
         join_probability=0.0,
         spliced=0.0,
     ),

@@ -32,7 +32,7 @@ import numpy as np
 
 from . import batch_plan
 from .alternatives import Alternatives, check, encode, join
-from .augmentation import speed_perturb
+from .augmentation import speed_perturb, tempo_perturb
 from .batch_plan import Bucket, Item, Lengths, PlannedBatch
 from .corpus import Utterance, Utterances
 from .text import BLANK_ID, Vocabulary
@@ -54,6 +54,7 @@ def batches(
     shuffle: bool = True,
     num_epochs: int | None = None,
     speed: tuple[float, float] = (1.0, 1.0),
+    tempo: tuple[float, float] = (1.0, 1.0),
     join_probability: float = 0.0,
     labels_per_second: float = LABELS_PER_SECOND,
     on_error: Literal["raise", "skip"] = "raise",
@@ -74,6 +75,7 @@ def batches(
         num_epochs: ``None`` never ends. Rows that fill no batch are carried to the next epoch;
             after the last one, rows are repeated to fill the last batch of each bucket.
         speed: range of the uniformly drawn speed; (1, 1) leaves recordings as they are.
+        tempo: range of the uniformly drawn tempo, which leaves the pitch as it is.
         join_probability: that an utterance is joined with one or two others, 0.1 to 0.3 s apart.
         labels_per_second: bounds the number of labels of a bucket.
         on_error: whether utterances that no bucket holds, or that have unknown characters, are
@@ -104,6 +106,7 @@ def batches(
         shuffle=shuffle,
         num_epochs=num_epochs,
         speed=speed,
+        tempo=tempo,
         join_probability=join_probability,
         labels_per_second=labels_per_second,
         on_error=on_error,
@@ -162,6 +165,7 @@ def _prepare(
     shuffle: bool = True,
     num_epochs: int | None = None,
     speed: tuple[float, float] = (1.0, 1.0),
+    tempo: tuple[float, float] = (1.0, 1.0),
     join_probability: float = 0.0,
     labels_per_second: float = LABELS_PER_SECOND,
     on_error: Literal["raise", "skip"] = "raise",
@@ -179,8 +183,9 @@ def _prepare(
         )
     if on_error not in ("raise", "skip"):
         raise ValueError(f"`on_error` must be 'raise' or 'skip', got {on_error!r}.")
-    if not 0 < speed[0] <= speed[1]:
-        raise ValueError(f"`speed` must be a range of positive factors, got {speed}.")
+    for name, factors in (("speed", speed), ("tempo", tempo)):
+        if not 0 < factors[0] <= factors[1]:
+            raise ValueError(f"`{name}` must be a range of positive factors, got {factors}.")
     if not 0 <= join_probability <= 1:
         raise ValueError(f"`join_probability` must be in [0, 1], got {join_probability}.")
     if num_epochs is not None and num_epochs < 1:
@@ -199,6 +204,7 @@ def _prepare(
         num_epochs=num_epochs,
         shuffle=shuffle,
         speed=speed,
+        tempo=tempo,
         join_probability=join_probability,
     )
     load = functools.partial(
@@ -360,6 +366,7 @@ def _join(
                 f"got {sample_rate}."
             )
         waveform = speed_perturb(utterance.waveform, sample_rate, speed=item.speed)
+        waveform = tempo_perturb(waveform, sample_rate, tempo=item.tempo)
         pieces += [waveform, np.zeros(int(gap * sample_rate), np.float32)]
         texts.append(utterance.text)
     return np.concatenate(pieces), vocabulary.encode(_separator(vocabulary).join(texts))

@@ -48,6 +48,8 @@ class DataConfig:
     """Normalize features by the whole recording, or by what was heard of it so far (streaming)."""
     speed: tuple[float, float] = (0.85, 1.15)
     """Range of the speed perturbation; (1, 1) turns it off."""
+    tempo: tuple[float, float] = (1.0, 1.0)
+    """Range of the tempo, which leaves the pitch as it is, for instance 0.9 1.1."""
     join_probability: float = 0.2
     """Probability of joining a recording with others to a longer one."""
     spliced: float = 1.0

@@ -121,5 +121,6 @@ def _options(config: SpeechConfig) -> dict[str, Any]:
         "num_learners": config.learners.number,
         "seed": config.seed,
         "speed": config.data.speed,
+        "tempo": config.data.tempo,
         "join_probability": config.data.join_probability,
     }

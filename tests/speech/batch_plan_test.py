@@ -44,19 +44,24 @@ def test_without_augmentation_every_utterance_is_heard_once_per_epoch():
     seed=st.integers(0, 5),
     join=st.sampled_from([0.0, 0.5, 1.0]),
     speed=st.sampled_from([(1.0, 1.0), (0.8, 1.25)]),
+    tempo=st.sampled_from([(1.0, 1.0), (0.9, 1.1)]),
 )
-def test_rows_fit_and_all_are_heard(count, seed, join, speed):
+def test_rows_fit_and_all_are_heard(count, seed, join, speed, tempo):
     lengths = make_lengths(count, seed)
-    plan = make_plan(lengths, num_epochs=2, seed=seed, join_probability=join, speed=speed)
+    plan = make_plan(
+        lengths, num_epochs=2, seed=seed, join_probability=join, speed=speed, tempo=tempo
+    )
     for batch in plan:
         bucket = BUCKETS[batch.bucket]
         assert len(batch.items) == bucket.rows
         for item in batch.items:
             assert len(item.gaps) == len(item.indices) - 1 <= 2
-            seconds = lengths.seconds[list(item.indices)].sum() / item.speed + sum(item.gaps)
+            spoken = lengths.seconds[list(item.indices)].sum() / (item.speed * item.tempo)
+            seconds = spoken + sum(item.gaps)
             assert seconds <= bucket.seconds * (1 + 1e-6)
             assert lengths.labels[list(item.indices)].sum() + len(item.gaps) <= bucket.labels
             assert speed[0] <= item.speed <= speed[1]
+            assert tempo[0] <= item.tempo <= tempo[1]
     counts = count_utterances(plan)
     assert set(counts) == set(range(count))
     assert min(counts.values()) >= 2

@@ -6,6 +6,7 @@ import pytest
 
 from gossamer.speech import loader
 from gossamer.speech.corpus import Utterance, Utterances
+from gossamer.speech.tempo import tempo_perturb
 from gossamer.speech.text import Vocabulary
 
 RATE = 1000
@@ -76,6 +77,7 @@ def test_resumed_iterator_sees_the_same_batches(num_threads):
         "num_learners": 2,
         "seed": 7,
         "speed": (0.9, 1.1),
+        "tempo": (0.9, 1.1),
         "join_probability": 0.5,
     }
     stream = start(**options)
@@ -160,6 +162,17 @@ def test_speed_changes_length_and_keeps_the_sound():
     np.testing.assert_allclose(batch["waveform"][0, middle], expected, atol=2**-19, rtol=0)
 
 
+def test_tempo_changes_length_and_not_pitch():
+    tone = np.sin(2 * np.pi * 50 * np.arange(800) / RATE).astype(np.float32)
+    utterances = Utterances.of([Utterance("tone", "a", tone, RATE)])
+    batch = next(start(utterances, num_epochs=1, tempo=(1.25, 1.25)))
+    length = int((1 - batch["waveform_paddings"][0]).sum())
+    np.testing.assert_array_equal(
+        batch["waveform"][0, :length], tempo_perturb(tone, RATE, tempo=1.25)
+    )
+    assert length == 640
+
+
 def test_joined_rows_are_the_pieces_with_silence_between():
     short = Utterances.of(
         Utterance(f"u{i}", "ab"[i], np.full(200, (i + 1) / 4, np.float32), RATE) for i in range(2)
@@ -231,6 +244,7 @@ def test_unusable_utterances_are_refused_or_counted(utterance, message):
     [
         ({"num_learners": 3}, "`num_learners` must divide the rows of every bucket, got 3"),
         ({"speed": (1.1, 0.9)}, "`speed` must be a range of positive factors"),
+        ({"tempo": (0.0, 0.9)}, "`tempo` must be a range of positive factors"),
         ({"join_probability": 1.5}, r"`join_probability` must be in \[0, 1\], got 1.5"),
         ({"num_epochs": 0}, "`num_epochs` must be positive or None, got 0"),
         ({"on_error": "ignore"}, "`on_error` must be"),
