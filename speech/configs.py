@@ -33,8 +33,8 @@ _SINGLE = SpeechConfig(
 _NO_MASKS = AugmentationConfig(num_time_masks=0, num_frequency_masks=0)
 
 # All values are remembered, not verified against the papers, or, where nothing is remembered, ours:
-# the probability of length perturbation, all of label noise, and an epoch of the frame-wise loss
-# alone. What the papers have besides: i-vectors, combination of models; n-best lists and fusion come
+# the probability of length perturbation, all of label noise, an epoch of the frame-wise loss alone.
+# What the papers have besides: i-vectors, combination of models; n-best lists and fusion come
 # later, by `gossamer alternatives` and `gossamer evaluate --language-model`. The list comes from
 # `gossamer corpus switchboard swb ...`; an epoch is about 4,000 steps.
 _SWB300 = SpeechConfig(
