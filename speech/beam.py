@@ -160,6 +160,30 @@ def beam_search(
             increments = increments.astype(jnp.float32).at[:, blank_id].set(0)
         return _Memory(predicted, increments, predictor_state, fusion_state)
 
+    def extend(is_longer: jax.Array, tokens: jax.Array, memory: _Memory) -> _Memory:
+        """Advances the rows that are longer: mostly a third, so that half as many go at a time."""
+        size = -(-len(tokens) // 2)
+        place = jnp.cumsum(is_longer) - 1  # among the longer ones
+        order = jnp.argsort(~is_longer, stable=True)
+        order = jnp.pad(order, (0, 2 * size - len(tokens)))
+
+        def some(carry: tuple[jax.Array, _Memory]) -> tuple[jax.Array, _Memory]:
+            first, memory = carry
+            index = jax.lax.dynamic_slice_in_dim(order, first, size)
+            part = jax.tree.map(lambda leaf: leaf[index] if leaf.ndim else leaf, memory)
+            part = advance(tokens[index], part.predictor, part.fusion)
+            offset = place - first
+            is_here = is_longer & (offset >= 0) & (offset < size)
+            back = jnp.clip(offset, 0, size - 1)
+            part = jax.tree.map(lambda leaf: leaf[back] if leaf.ndim else leaf, part)
+            return first + size, _select(is_here, part, memory)
+
+        number = jnp.sum(is_longer)
+        _, memory = jax.lax.while_loop(
+            lambda carry: carry[0] < number, some, (jnp.zeros_like(number), memory)
+        )
+        return memory
+
     def score(search: _Search) -> jax.Array:
         """What each extension would score, ``[batch, beam, vocabulary]``."""
         sequences, memory = search.beam, search.memory
@@ -205,8 +229,7 @@ def beam_search(
 
         flat = (rows * beam + source).reshape(-1)
         memory = jax.tree.map(lambda leaf: leaf[flat] if leaf.ndim else leaf, search.memory)
-        extended = advance(token.reshape(-1), memory.predictor, memory.fusion)
-        memory = _select(is_longer.reshape(-1), extended, memory)
+        memory = extend(is_longer.reshape(-1), token.reshape(-1), memory)
         if fusion is None:  # what is left sums to less than each sequence of the result
             rest = jax.nn.logsumexp(new.scores, axis=1, keepdims=True)
             is_done = rest < complete.scores[:, -1:]
