@@ -33,8 +33,7 @@ from . import gossip, traces
 from .async_runtime import Run, Runtime
 from .asynchrony import AsyncState
 from .journal import Update
-from .microbatches import gradient_in_parts
-from .training import Loss
+from .microbatches import Loss, gradient_in_parts
 
 _NEVER = np.iinfo(np.int32).max
 

@@ -26,11 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import checkpoint, gossip, interruption, learners, metrics, microbatches, mixing, progress
+from . import checkpoint, gossip, interruption, learners, metrics, mixing, progress
 from .diagnostics import Diagnostics, measure_if
-
-Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
-
+from .microbatches import Loss, gradient_in_parts
 
 State = TypeVar("State")  # `TrainState`, or whatever a step carries
 
@@ -125,7 +123,7 @@ def train_step(
     """
     if consensus_every is not None:
         _check_positive(consensus_every=consensus_every)
-    gradient = microbatches.gradient_in_parts(loss, num_parts)
+    gradient = gradient_in_parts(loss, num_parts)
 
     def step(state, batch):
         key = jax.random.fold_in(state.key, state.step)

@@ -135,7 +135,7 @@ def score(
         training_seconds: how long training took, where known.
         beam: hypotheses of the beam search; 1 is greedy search.
         language_models: what adds to the scores of the beam search.
-        search: the search in words, for the report.
+        search: the search in words, for the report; by default its beam.
 
     Returns:
         The evaluation.
@@ -152,7 +152,7 @@ def score(
             for leaf in jax.tree.leaves(model.params["params"], is_leaf=is_quantized)
         ),
         num_bytes=(folder / PACKED).stat().st_size,
-        search=search,
+        search=search or (f"beam of {beam}" if beam > 1 else None),
         real_time_factor=result.real_time_factor,
         training_seconds=training_seconds,
         num_learners=config.learners.number,

@@ -16,7 +16,7 @@ References:
     2021, arXiv:2103.09935.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -80,48 +80,34 @@ class TransducerConfig:
         return 2 ** len(self.reduce_after)
 
 
+_SMALL = TransducerConfig(
+    encoder_layers=3,
+    encoder_size=256,
+    reduce_after=(0,),
+    embedding_size=32,
+    predictor_size=160,
+    joiner_size=128,
+    joiner="additive",
+    dropout=0.3,
+    embedding_dropout=0.15,
+    dropconnect=0.2,
+)
+
 PRESETS = {
-    "tiny": TransducerConfig(
-        encoder_layers=3,
+    "tiny": replace(
+        _SMALL,
         encoder_size=144,
-        reduce_after=(0,),
-        embedding_size=32,
         predictor_size=96,
         joiner_size=64,
-        joiner="additive",
         dropout=0.1,
         embedding_dropout=0.1,
         dropconnect=0.1,
     ),
-    "small": TransducerConfig(
-        encoder_layers=3,
-        encoder_size=256,
-        reduce_after=(0,),
-        embedding_size=32,
-        predictor_size=160,
-        joiner_size=128,
-        joiner="additive",
-        dropout=0.3,
-        embedding_dropout=0.15,
-        dropconnect=0.2,
-    ),
+    "small": _SMALL,
+    # Reads while one speaks: an encoder frame of 40 ms waits for 3 x 4 others.
+    "streaming": replace(_SMALL, encoder_size=384, bidirectional=False, lookahead=4),
     # Sizes of arXiv:2103.09935 as remembered, not verified against the paper: 57 M parameters.
     "paper": TransducerConfig(),
-    # Reads while one speaks: an encoder frame of 40 ms waits for 3 x 4 others.
-    "streaming": TransducerConfig(
-        encoder_layers=3,
-        encoder_size=384,
-        bidirectional=False,
-        lookahead=4,
-        reduce_after=(0,),
-        embedding_size=32,
-        predictor_size=160,
-        joiner_size=128,
-        joiner="additive",
-        dropout=0.3,
-        embedding_dropout=0.15,
-        dropconnect=0.2,
-    ),
 }
 
 
