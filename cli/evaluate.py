@@ -12,8 +12,9 @@ from .search import SearchOptions
 if TYPE_CHECKING:
     from ..speech.corpus import Corpus
     from ..speech.fusion import FusedModels
-    from ..speech.recognizer import Recognizer, Transcript
+    from ..speech.recognizer import Recognizer
     from ..speech.run_config import SpeechConfig
+    from ..speech.transcript import Transcript
 
 DESCRIPTION = """Score a model on held-out speech; of a finished run, rewrite the report.
 

@@ -9,7 +9,6 @@ import pathlib
 
 import numpy as np
 import soundfile
-import soxr
 
 from . import sphere
 
@@ -74,12 +73,25 @@ def read(
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: holds NaN or infinite samples; convert it again.")
     if file_rate != sample_rate:
-        samples = soxr.resample(samples, file_rate, sample_rate, quality="HQ")
+        samples = _resample(path, samples, file_rate, sample_rate)
     if not len(samples):
         raise AudioError(
             f"{path}: the part holds less than one sample at {sample_rate} Hz; leave it out."
         )
     return np.clip(samples, -1.0, 1.0)
+
+
+def _resample(
+    path: pathlib.Path, samples: np.ndarray, file_rate: int, sample_rate: int
+) -> np.ndarray:
+    try:
+        import soxr  # an exported recognizer works without, on recordings of its own rate
+    except ImportError:
+        raise AudioError(
+            f"{path}: has {file_rate} samples per second instead of {sample_rate}; convert it, or "
+            "install soxr."
+        ) from None
+    return soxr.resample(samples, file_rate, sample_rate, quality="HQ")
 
 
 def _find_range(

@@ -156,9 +156,13 @@ def log_mel(
             f"{low_frequency} and {high_frequency}."
         )
     num_frames = 1 + (num_samples - window) // hop
-    analysis = _analysis_matrix(window, preemphasis)
-    filters = _mel_filters(
-        len(analysis[0]) // 2, num_filters, low_frequency, high_frequency, nyquist
+    analysis, filters = filter_bank(
+        sample_rate,
+        num_filters=num_filters,
+        window_ms=window_ms,
+        preemphasis=preemphasis,
+        low_frequency=low_frequency,
+        high_frequency=high_frequency,
     )
 
     frames = _frames(FULL_SCALE * waveform, window, hop, num_frames)
@@ -173,6 +177,37 @@ def log_mel(
     last_samples = slice(window - 1, window + (num_frames - 1) * hop, hop)
     paddings = waveform_paddings[..., last_samples].astype(features.dtype)
     return _silence_padding(features, paddings), paddings
+
+
+def filter_bank(
+    sample_rate: int,
+    *,
+    num_filters: int = 40,
+    window_ms: float = 25.0,
+    preemphasis: float = 0.97,
+    low_frequency: float = 20.0,
+    high_frequency: float | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices ``A`` and ``M`` of `log_mel`, see the module.
+
+    Args:
+        sample_rate: samples per second.
+        num_filters: as in `log_mel`.
+        window_ms: as there.
+        preemphasis: as there.
+        low_frequency: as there.
+        high_frequency: as there.
+
+    Returns:
+        ``[window, 2 * bins]`` and ``[bins, num_filters]``.
+    """
+    analysis = _analysis_matrix(int(sample_rate * window_ms / 1000), preemphasis)
+    nyquist = sample_rate / 2
+    high_frequency = nyquist if high_frequency is None else high_frequency
+    filters = _mel_filters(
+        len(analysis[0]) // 2, num_filters, low_frequency, high_frequency, nyquist
+    )
+    return analysis, filters
 
 
 def normalize(

@@ -18,7 +18,7 @@ from rich.progress import Progress
 from ..core import audit, compression, metrics, run_folder
 from . import evaluation, experiment, loader, quantization_figures, training_data
 from .calibration import WEIGHTS, calibrate
-from .policies import PolicyName, deploy_variables
+from .policies import PolicyName, deploy_variables, named_policy
 from .quantization_study import Study, study
 from .recognizer import Recognizer
 from .run_config import SpeechConfig
@@ -88,6 +88,18 @@ def write_report(
         figure.savefig(folder / f"{name}.png")
     console.print(f"Tables and plots: {folder}", highlight=False)
     return found
+
+
+def calibrated(name: str, quantize: PolicyName) -> Recognizer:
+    """A float recognizer with its weights as codes, calibrated but not trained for it.
+
+    Args:
+        name: see `load`.
+        quantize: see `load`.
+    """
+    config, variables = load(name, quantize)
+    vocabulary = training_data.load_corpus(config).vocabulary
+    return Recognizer(config, vocabulary, deploy_variables(named_policy(quantize), variables))
 
 
 def load(name: str, quantize: PolicyName | None) -> tuple[SpeechConfig, dict[str, Any]]:

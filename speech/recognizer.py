@@ -5,7 +5,6 @@ A packed recognizer is one safetensors file: the parameters in half precision or
 a training checkpoint or less and holds no code.
 """
 
-import heapq
 import itertools
 import json
 import os
@@ -26,6 +25,7 @@ from .fusion import FusedModels
 from .policies import named_policy
 from .run_config import DataConfig, SpeechConfig
 from .text import Vocabulary
+from .transcript import Transcript, join_pieces
 from .transducer import Transducer
 
 FORMATS = ("gossamer-recognizer-1", "gossamer-recognizer-2")  # those that `load` reads
@@ -48,14 +48,6 @@ class Recognizer(NamedTuple):
             vocabulary_size=len(self.vocabulary),
             policy=named_policy(self.config.quantize),
         )
-
-
-class Transcript(NamedTuple):
-    """What was read in one recording."""
-
-    text: str
-    labels: list[tuple[str, float]]  # each character with the second at which it was emitted
-    score: float  # log probability: of the path if greedy, of all alignments found by a beam
 
 
 def transcribe(
@@ -140,7 +132,7 @@ def transcribe_nbest(
         found = _read(recognizer, [piece for _, _, piece in batch], beam, nbest, language_models)
         for row, (owner, start, _) in enumerate(batch):
             parts[owner].append((start, _transcripts(recognizer, found, row, start / sample_rate)))
-    return [_combine([part for _, part in sorted(group, key=_start)], nbest) for group in parts]
+    return [join_pieces([part for _, part in sorted(group, key=_start)], nbest) for group in parts]
 
 
 def save(path: str | os.PathLike, recognizer: Recognizer) -> None:
@@ -232,11 +224,11 @@ def _read(
         batch[row, : len(waveform)] = waveform
         paddings[row, : len(waveform)] = 0
     static = (recognizer.model, recognizer.config.data, beam, nbest)
-    return jax.device_get(_decode(*static, recognizer.params, language_models, batch, paddings))
+    return jax.device_get(decode(*static, recognizer.params, language_models, batch, paddings))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _decode(
+def decode(
     model: Transducer,
     data: DataConfig,
     beam: int,
@@ -246,6 +238,21 @@ def _decode(
     waveform: jax.Array,
     paddings: jax.Array,
 ) -> NBest:
+    """The whole way from samples to labels, as one program.
+
+    Args:
+        model: the transducer.
+        data: the sample rate and the normalization.
+        beam: hypotheses of the beam search; 1 is greedy search.
+        nbest: sequences returned, 1 if greedy.
+        params: variables of the transducer.
+        language_models: what adds to the scores of the beam search.
+        waveform: ``[batch, samples]`` in [-1, 1].
+        paddings: ``[batch, samples]``, 1 at padded samples.
+
+    Returns:
+        The label sequences.
+    """
     apply: Callable[..., Any] = model.apply
     inputs, input_paddings = recognizer_inputs(data, waveform, paddings)
     encoded, encoded_paddings = apply(params, inputs, input_paddings, method="encode")
@@ -279,22 +286,3 @@ def _transcripts(recognizer: Recognizer, found: NBest, row: int, offset: float) 
         ]
         transcripts.append(Transcript(" ".join(text.split()), emitted, float(score)))
     return transcripts
-
-
-def _combine(parts: list[list[Transcript]], nbest: int) -> list[Transcript]:
-    """The best of all ways to choose one transcript of each piece, of equal texts only the best."""
-    best = [Transcript("", [], 0.0)]
-    for part in parts:
-        pairs = [_concatenate(left, right) for left in best for right in part]
-        ranked = sorted(pairs, key=lambda transcript: -transcript.score)
-        distinct = {transcript.text: transcript for transcript in reversed(ranked)}
-        best = heapq.nlargest(nbest, distinct.values(), key=lambda transcript: transcript.score)
-    return best
-
-
-def _concatenate(left: Transcript, right: Transcript) -> Transcript:
-    return Transcript(
-        " ".join(text for text in (left.text, right.text) if text),
-        left.labels + right.labels,
-        left.score + right.score,
-    )

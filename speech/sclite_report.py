@@ -20,9 +20,9 @@ from typing import NamedTuple
 from . import hub5, sclite, scoring, word_times
 from .conversations import SIDES
 from .corpus import Utterances
-from .recognizer import Transcript
 from .records import Row
 from .scoring import SetScore
+from .transcript import Transcript
 
 FRAME_SECONDS = 0.04  # how long a word's last character is taken to last
 

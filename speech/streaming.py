@@ -21,7 +21,8 @@ import numpy as np
 
 from . import features, running_moments
 from .decoding import Hypotheses, greedy_decode_part
-from .recognizer import Recognizer, Transcript
+from .recognizer import Recognizer
+from .transcript import Transcript
 from .transducer import EncoderState, Transducer
 
 WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.01  # of `features.log_mel`

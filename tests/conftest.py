@@ -162,6 +162,68 @@ def fake_espeak(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
 
+@pytest.fixture(scope="session")
+def make_recognizer() -> Callable[..., Any]:
+    """``(quantize, normalization, **sizes) -> Recognizer``: random, tiny, emits some labels."""
+    from gossamer.speech import experiment
+    from gossamer.speech.policies import deploy_variables
+    from gossamer.speech.recognizer import Recognizer
+    from gossamer.speech.run_config import DataConfig, SpeechConfig
+    from gossamer.speech.text import Vocabulary
+    from gossamer.speech.transducer import TransducerConfig
+
+    sizes = {
+        "encoder_layers": 2,
+        "encoder_size": 12,
+        "reduce_after": (0,),
+        "embedding_size": 4,
+        "predictor_size": 8,
+        "joiner_size": 8,
+    }
+    clips = {"clip_low": -2.0, "clip_high": 2.5, "clip": 0.8}
+
+    def make(quantize=None, normalization="recording", blank_bias=2.0, **changes):
+        config = SpeechConfig(
+            data=DataConfig(normalization=normalization),
+            model=TransducerConfig(**(sizes | changes)),
+            quantize=quantize,
+        )
+        made = Recognizer(config, Vocabulary.of(["abc de"]), None)
+        variables = experiment.initial_parameters(made.model, seed=1)
+        generator = np.random.default_rng(0)
+        for name, params in variables["params"].items():
+            if name.startswith("lookahead"):
+                shape = params["weights"].shape
+                params["weights"] = jnp.asarray(0.5 * generator.normal(size=shape), jnp.float32)
+        # Untrained logits are nearly equal; these emit a few labels.
+        for layer in ("encoder_projection", "predictor_projection", "output"):
+            variables["params"][layer]["kernel"] *= 5.0
+        bias = variables["params"]["output"]["bias"]
+        variables["params"]["output"]["bias"] = bias.at[0].add(blank_bias)
+        if quantize is not None:
+
+            def choose(path, clip):
+                return jnp.full_like(clip, clips[path[-1].key])
+
+            variables["clips"] = jax.tree_util.tree_map_with_path(choose, variables["clips"])
+        return made._replace(params=deploy_variables(made.model.policy, variables))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[..., np.ndarray]:
+    """``(seconds, seed) -> [samples]``: noise of 8 kHz that swells and ebbs."""
+
+    def make(seconds, seed=0):
+        generator = np.random.default_rng(seed)
+        samples = generator.normal(scale=0.1, size=int(8000 * seconds))
+        envelope = np.abs(np.sin(np.arange(len(samples)) / 900))
+        return (samples * envelope).astype(np.float32)
+
+    return make
+
+
 class Digits(NamedTuple):
     """An MLP 64-50-50-10 on 1,500 images of 8 x 8 pixels."""
 

@@ -1,6 +1,8 @@
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 
 import chex
 import numpy as np
@@ -57,11 +59,47 @@ def test_help_of_everything(capsys):
     assert main([]) == 0
     listed = capsys.readouterr().out
     assert all(command in listed for command in COMMANDS)
-    for words in (["train", "speech"], ["evaluate"], ["transcribe"], ["alternatives"]):
+    for words in (["train", "speech"], ["evaluate"], ["transcribe"], ["alternatives"], ["export"]):
         with pytest.raises(SystemExit) as stop:
             main([*words, "--help"])
         assert stop.value.code == 0
         assert "examples:" in capsys.readouterr().out
+
+
+def test_export_and_read_without_jax(make_recognizer, manifest, tmp_path, capsys):
+    recognizer.save("small.safetensors", make_recognizer())
+    assert main(["export", "small.safetensors", "--folder", "small"]) == 0
+    assert "encoder" in capsys.readouterr().err
+    assert main(["export", "small.safetensors", "--folder", "small"]) == 2
+    assert "small: exists" in capsys.readouterr().err
+    assert main(["export", "small.safetensors", "--folder", "small", "--overwrite"]) == 0
+
+    capsys.readouterr()
+    words = ["transcribe", "--runtime", "onnx", "--run", "small"]
+    assert main([*words, "--beam", "3", "--nbest", "2", "0.wav", "8.wav"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split("\t")[0] for line in lines} == {"0.wav", "8.wav"}
+    code = f"""
+import sys
+sys.modules["jax"] = None
+from gossamer.cli.main import main
+main({[*words, "8.wav"]})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert main([*words, "8.wav"]) == 0
+    assert capsys.readouterr().out == done.stdout
+
+    assert main([*words, "--language-model", "lm", "--beam", "2", "8.wav"]) == 2
+    assert "exported with their recognizer" in capsys.readouterr().err
+    assert main(["transcribe", "--runtime", "onnx", "8.wav"]) == 2
+    assert "needs `--run FOLDER`" in capsys.readouterr().err
+    assert main([*words, "--stream", "8.wav"]) == 2
+    assert "needs whole recordings" in capsys.readouterr().err
+
+    assert (
+        main(["export", "small.safetensors", "--stablehlo", "a.stablehlo", "--seconds", "1"]) == 0
+    )
+    assert (tmp_path / "a.stablehlo").stat().st_size > 0
 
 
 def test_train_evaluate_transcribe(manifest, tmp_path, capsys):

@@ -3,7 +3,7 @@ import pytest
 
 from gossamer.speech import evaluation, recognizer
 from gossamer.speech.corpus import Utterance, Utterances
-from gossamer.speech.recognizer import Transcript
+from gossamer.speech.transcript import Transcript
 
 HEARD = {1: "one two three four", 2: "five six seven eight", 3: "nine"}
 SPOKEN = {1: "one two three four", 2: "five six eleven eight", 3: "nine"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gossamer.speech import alternatives, nbest_lists, recognizer
-from gossamer.speech.recognizer import Transcript
+from gossamer.speech.transcript import Transcript
 
 
 class Spoken:

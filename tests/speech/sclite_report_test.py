@@ -3,8 +3,8 @@ import pytest
 
 from gossamer.speech import sclite, sclite_report
 from gossamer.speech.corpus import Utterance, Utterances
-from gossamer.speech.recognizer import Transcript
 from gossamer.speech.records import Row
+from gossamer.speech.transcript import Transcript
 
 
 def make_row(folder, name, *, start=None, channel=None, text="hi"):

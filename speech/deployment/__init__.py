@@ -1,0 +1,1 @@
+"""Recognizers as ONNX graphs, and as StableHLO: what `transcriber` runs without JAX."""

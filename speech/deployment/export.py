@@ -1,0 +1,183 @@
+"""Writing a recognizer as a folder that reads speech by itself; see `transcriber.folder`.
+
+A folder is written under another name and takes its own when it is complete.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+
+from ... import __version__
+from .. import features, running_moments
+from ..language_model_run import TrainedLanguageModel
+from ..recognizer import Recognizer
+from ..transcriber import folder as exported
+from ..transcriber.front_end import FrontEnd
+from . import networks
+from .arithmetic import Arithmetic
+
+STACK, SECONDS = 2, 0.01  # frames of 10 ms, joined in pairs
+# What travels along: this code, run by NumPy, ONNX Runtime and soundfile.
+CODE = (
+    "__init__.py",
+    "speech/__init__.py",
+    "speech/audio.py",
+    "speech/pauses.py",
+    "speech/sphere.py",
+    "speech/terminal.py",
+    "speech/text.py",
+    "speech/transcript.py",
+    "speech/word_times.py",
+    "speech/transcriber",
+)
+START = '''"""Reads speech: python {name} recording.wav"""
+
+import sys
+from pathlib import Path
+
+from gossamer.speech.transcriber.main import main
+
+sys.exit(main(Path(__file__).parent, sys.argv[1:]))
+'''
+
+
+class Fusion(NamedTuple):
+    """Language models that are exported along, and what they count."""
+
+    external: TrainedLanguageModel | None = None
+    source: TrainedLanguageModel | None = None
+    external_weight: float = 0.3
+    source_weight: float = 0.2
+    length_reward: float = 0.0
+
+    def models(self) -> dict[str, TrainedLanguageModel]:
+        """Those that there are, by name."""
+        both = {"external": self.external, "source": self.source}
+        return {name: model for name, model in both.items() if model is not None}
+
+
+def export(
+    recognizer: Recognizer,
+    path: str | os.PathLike,
+    *,
+    arithmetic: Arithmetic = "integer",
+    fusion: Fusion = Fusion(),  # noqa: B008 (immutable)
+) -> dict[str, int]:
+    """Writes a recognizer, and language models for its search.
+
+    Args:
+        recognizer: in float or quantized.
+        path: folder to write; it must not exist.
+        arithmetic: of quantized products, see `deployment.arithmetic`.
+        fusion: language models of the recognizer's labels.
+
+    Returns:
+        Bytes of each network's file.
+
+    Raises:
+        ValueError: if the folder exists, or a language model has other labels.
+    """
+    path = Path(path)
+    if path.exists():
+        raise ValueError(f"{path}: exists; choose another folder, or remove it.")
+    for name, trained in fusion.models().items():
+        if trained.vocabulary != recognizer.vocabulary:
+            raise ValueError(
+                f"`fusion`: the {name} language model has other labels than the recognizer; train "
+                "it with `--labels-of` that recognizer."
+            )
+    partial = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    model, params = recognizer.model, recognizer.params
+    graphs = {
+        "encoder": networks.encoder(model, params, arithmetic),
+        "predictor": networks.predictor(model, params, arithmetic),
+        "joiner": networks.joiner(model, params, arithmetic),
+    } | {
+        name: networks.language_model(trained.model, trained.params, arithmetic)
+        for name, trained in fusion.models().items()
+    }
+    for name, graph in graphs.items():
+        onnx.save_model(graph, partial / f"{name}.onnx")
+    front_end(recognizer).save(partial / "front_end.npz")
+    files = [*(f"{name}.onnx" for name in graphs), "front_end.npz"]
+    manifest = describe(recognizer, arithmetic, fusion) | {
+        "files": {name: exported.checksum(partial / name) for name in files}
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (partial / exported.MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+    copy_code(partial, path.name)
+    partial.replace(path)
+    return {name: (path / f"{name}.onnx").stat().st_size for name in graphs}
+
+
+def describe(recognizer: Recognizer, arithmetic: Arithmetic, fusion: Fusion) -> dict[str, Any]:
+    """What `transcriber` needs to know beside the networks."""
+    config, data = recognizer.config.model, recognizer.config.data
+    weights: Mapping[str, float] = {
+        "external": fusion.external_weight,
+        "source": fusion.source_weight,
+    }
+    return {
+        "format": exported.FORMAT,
+        "gossamer": __version__,
+        "arithmetic": arithmetic,
+        "quantize": recognizer.config.quantize,
+        "sample_rate": data.sample_rate,
+        "frame_seconds": SECONDS * STACK * config.reduction,
+        "reduction": config.reduction,
+        "bidirectional": config.bidirectional,
+        "encoder_layers": config.encoder_layers,
+        "lookahead": config.lookahead,
+        "joiner_size": config.joiner_size,
+        "vocabulary": list(recognizer.vocabulary.characters),
+        "weights": {name: weights[name] for name in fusion.models()},
+        "length_reward": fusion.length_reward,
+    }
+
+
+def front_end(recognizer: Recognizer) -> FrontEnd:
+    """The constants of the recognizer's features."""
+    data = recognizer.config.data
+    analysis, filters = features.filter_bank(data.sample_rate)
+    reach = features.REACH
+    taps = np.zeros((3, 2 * reach + 1))
+    first = features.DELTA_FILTER
+    taps[0, reach] = 1
+    taps[1, reach - len(first) // 2 : reach + len(first) // 2 + 1] = first
+    taps[2] = np.convolve(first, first)
+    return FrontEnd(
+        analysis=analysis.astype(np.float32),
+        filters=filters.astype(np.float32),
+        differences=(taps * np.array(features.DELTA_SCALES)[:, None]).astype(np.float32),
+        hop=round(SECONDS * data.sample_rate),
+        stack=STACK,
+        scale=features.FULL_SCALE,
+        energy_floor=float(features.ENERGY_FLOOR),
+        variance_floor=features.VARIANCE_FLOOR,
+        is_running=data.normalization == "running",
+        prior_frames=running_moments.PRIOR_FRAMES,
+        prior_mean=running_moments.PRIOR_MEAN,
+        prior_variance=running_moments.PRIOR_VARIANCE,
+    )
+
+
+def copy_code(path: Path, name: str) -> None:
+    """Puts the code of `CODE` into a folder, and what starts it."""
+    with resources.as_file(resources.files("gossamer")) as root:
+        for entry in CODE:
+            source, target = root / entry, path / "gossamer" / entry
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, target)
+    (path / "__main__.py").write_text(START.format(name=name), encoding="utf-8")
