@@ -13,12 +13,15 @@ each parameter: where the links are fast against the memory, compression does no
 `break_even` tells from which bandwidth on.
 
 A model, not a measurement: it leaves out contention, and gives what a kernel at full bandwidth
-could reach.
+could reach.  The model of an accelerator, `latency` and `real_time_factor`, is told in
+`accelerator`.
 """
 
 import math
 from typing import Literal, NamedTuple
 
+from .accelerator import latency as latency
+from .accelerator import real_time_factor as real_time_factor
 from .error_feedback import all_reduce_bytes
 
 Scheme = Literal["dense", "scalecom", "local_top_k"]
