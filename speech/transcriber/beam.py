@@ -36,10 +36,10 @@ class _Frames(NamedTuple):
     before: "_Frames | None"
 
 
-class _Path(NamedTuple):
+class _Complete(NamedTuple):
+    score: float
     prefix: Prefix
     frames: _Frames | None
-    score: float
 
 
 class BeamSearch:
@@ -78,8 +78,12 @@ class BeamSearch:
         self._rows.assign([root], [])
         for table in self._tables():
             table.start(_rows([root])[0])
-        self._paths = [_Path(root, None, 0.0)]
-        self._complete: list[_Path] = []
+        # The beam, as parallel lists.
+        self._prefixes = [root]
+        self._emitted: list[_Frames | None] = [None]
+        self._scores = np.zeros(1)
+        self._counts = np.zeros(1, int)  # labels of the frame at hand
+        self._complete: list[_Complete] = []
         self._encoded = np.zeros((0, 0), np.float32)
         self._step = 0
 
@@ -94,74 +98,77 @@ class BeamSearch:
         self._encoded = np.concatenate([before, encoded]) if len(before) else encoded
         length = len(self._encoded) if is_last else None
         if length == 0:
-            self._complete, self._paths = self._paths, []
-        while self._paths:
-            needed = self._step - min(path.prefix.length for path in self._paths)
+            self._complete, self._prefixes = self._held(), []
+        while self._prefixes:
+            needed = self._step - min(prefix.length for prefix in self._prefixes)
             if length is None and needed + 1 >= len(self._encoded):
                 break  # that frame may be the last, or is not there yet
             self._advance(length)
 
     def best(self, nbest: int = 1) -> list[Hypothesis]:
         """The best sequences; before the end, those that the beam holds."""
-        paths = sorted(self._complete or self._paths, key=lambda path: -path.score)
+        found = sorted(self._complete or self._held(), key=_score)
         return [
-            Hypothesis(path.prefix.labels(), _listed(path.frames), path.score)
-            for path in paths[:nbest]
+            Hypothesis(one.prefix.labels(), _listed(one.frames), one.score) for one in found[:nbest]
         ]
+
+    def _held(self) -> list[_Complete]:
+        held = zip(self._scores.tolist(), self._prefixes, self._emitted, strict=True)
+        return [_Complete(*one) for one in held]
 
     def _tables(self) -> list[Table]:
         return [self._predictor, *(table for table, _ in self._models)]
 
     def _advance(self, length: int | None) -> None:
         """One step of the alignment length."""
-        paths = self._paths
-        prefixes = [path.prefix for path in paths]
+        prefixes, emitted = self._prefixes, self._emitted
         rows = _rows(prefixes)
         lengths = np.array([prefix.length for prefix in prefixes])
         frames = self._step - lengths
         (gains,) = self._joiner(
             encoded=self._encoded[frames], predicted=self._predictor.vectors[rows]
         )
-        scores = np.array([path.score for path in paths])[:, None] + gains
-        scores[:, 1:] += self._length_reward
-        for k, path in enumerate(paths):
-            if lengths[k] == length or self._is_full(path, frames[k]):
-                scores[k, 1:] = -math.inf
+        scores = self._scores[:, None] + gains
+        if self._length_reward:
+            scores[:, 1:] += self._length_reward
+        is_closed = self._counts >= self._max_symbols
         if length is not None:
+            is_closed |= lengths == length
             is_last = frames == length - 1
-            finished = [
-                path._replace(score=float(scores[k, 0]))
-                for k, path in enumerate(paths)
-                if is_last[k]
-            ]
-            self._finish(finished)
+            for k in np.flatnonzero(is_last):
+                self._finish(_Complete(float(scores[k, 0]), prefixes[k], emitted[k]))
             scores[is_last, 0] = -math.inf
+        scores[is_closed, 1:] = -math.inf
         index = {prefix: k for k, prefix in enumerate(prefixes)}
-        pairs = [  # (child, parent), both in the beam
-            (k, index[prefix.parent]) for k, prefix in enumerate(prefixes) if prefix.parent in index
-        ]
-        total, is_later, kept = self._choose(scores, rows, prefixes, pairs)
-        parents = dict(pairs)
-        self._paths = []
-        for choice in kept:
-            k, label = divmod(int(choice), scores.shape[1])
-            path, score = paths[k], float(total[k, label])
+        parents = {  # of those whose parent is in the beam
+            k: index[prefix.parent] for k, prefix in enumerate(prefixes) if prefix.parent in index
+        }
+        total, is_later, kept = self._choose(scores, rows, parents)
+        sources, labels = np.divmod(kept, scores.shape[1])
+        self._scores = total.reshape(-1)[kept]
+        self._counts = np.where(labels, self._counts[sources] + 1, 0)
+        self._prefixes, self._emitted = [], []
+        for place, (k, label) in enumerate(zip(sources.tolist(), labels.tolist(), strict=True)):
+            prefix, before = prefixes[k], emitted[k]
             if label:
-                path = _Path(path.prefix.extend(label), _Frames(int(frames[k]), path.frames), score)
+                prefix = prefix.extend(label)
+                before = _Frames(int(frames[k]), before)
             elif k in is_later:  # the alignment that has just emitted its last label weighs more
-                emitted = int(frames[parents[k]])
-                path = _Path(path.prefix, _Frames(emitted, paths[parents[k]].frames), score)
-            else:
-                path = path._replace(score=score)
-            self._paths.append(path)
+                parent = parents[k]
+                before = _Frames(int(frames[parent]), emitted[parent])
+                self._counts[place] = 1 + _count(before.before, before.last)
+            self._prefixes.append(prefix)
+            self._emitted.append(before)
         self._remember()
         self._step += 1
-        if not self._models and len(self._complete) == self._nbest and self._paths:
-            rest = np.logaddexp.reduce([path.score for path in self._paths])
+        if not self._models and len(self._complete) == self._nbest and self._prefixes:
+            rest = np.logaddexp.reduce(self._scores)
             if rest < self._complete[-1].score:  # what is left sums to less than any of the result
-                self._paths = []
+                self._prefixes = []
 
-    def _choose(self, scores, rows, prefixes, pairs):
+    def _choose(
+        self, scores: np.ndarray, rows: np.ndarray, parents: dict[int, int]
+    ) -> tuple[np.ndarray, set[int], np.ndarray]:
         """The best extensions, with language models asked where they matter.
 
         Returns:
@@ -173,41 +180,47 @@ class BeamSearch:
             for table, weight in self._models:
                 total[:, 1:] += weight * table.vectors[rows, 1:]
             is_later = set()
-            for child, parent in pairs:
-                label = prefixes[child].label
-                if total[parent, label] > total[child, 0]:
+            for child, parent in parents.items():
+                label = self._prefixes[child].label
+                stay, come = float(total[child, 0]), float(total[parent, label])
+                if come > stay:
                     is_later.add(child)
-                total[child, 0] = np.logaddexp(total[child, 0], total[parent, label])
+                total[child, 0] = _add(stay, come)
                 total[parent, label] = -math.inf
             flat = total.reshape(-1)
             kept = np.arange(len(flat))
             if len(flat) > self._beam:
-                kept = np.argpartition(-flat, self._beam)[: self._beam]
-            kept = kept[np.argsort(-flat[kept], kind="stable")]
-            best = max([path.score for path in self._complete], default=-math.inf)
-            best = max(best, flat[kept[0]])
-            kept = kept[(flat[kept] > -math.inf) & (flat[kept] >= best - self._prune)]
-            # Whose label probabilities the chosen scores depend on.
-            parents = dict(pairs)
-            chosen = zip(*np.divmod(kept, scores.shape[1]), strict=True)
-            asked = {k if label else parents.get(k, -1) for k, label in chosen} - {-1}
-            pending = rows[sorted(asked)]
-            behind = False
-            for table, _ in self._models:
-                late = pending[table.is_behind[pending]]
-                if len(late):
-                    table.catch_up(late)
-                    behind = True
-            if not behind:
+                kept = np.argpartition(flat, -self._beam)[-self._beam :]
+            found = flat[kept]
+            best = max([*(one.score for one in self._complete[:1]), float(found.max())])
+            is_kept = (found > -math.inf) & (found >= best - self._prune)
+            kept = kept[np.argsort(-found, kind="stable")][: int(is_kept.sum())]
+            if not self._models or not self._ask(kept // scores.shape[1], kept, rows, parents):
                 return total, is_later, kept
+
+    def _ask(
+        self, sources: np.ndarray, kept: np.ndarray, rows: np.ndarray, parents: dict[int, int]
+    ) -> bool:
+        """Runs language models where chosen scores are bounds only; tells whether there were."""
+        is_label = kept % self._models[0][0].vectors.shape[1] > 0
+        asked = set(sources[is_label].tolist())
+        asked |= {parents[k] for k in sources[~is_label].tolist() if k in parents}
+        pending = rows[sorted(asked)]
+        was_behind = False
+        for table, _ in self._models:
+            late = pending[table.is_behind[pending]]
+            if len(late):
+                table.catch_up(late)
+                was_behind = True
+        return was_behind
 
     def _remember(self) -> None:
         """Makes the tables hold every prefix of the beam."""
-        prefixes = [path.prefix for path in self._paths]
+        prefixes = self._prefixes
+        if all(prefix.row is not None for prefix in prefixes):
+            return
         keep = [prefix.parent for prefix in prefixes if prefix.parent is not None]
         new = self._rows.assign(prefixes, keep)
-        if not new:
-            return
         rows = _rows(new)
         parents = _rows([prefix.parent for prefix in new if prefix.parent is not None])
         labels = np.array([prefix.label for prefix in new])
@@ -218,18 +231,27 @@ class BeamSearch:
             if weight < 0:  # without it there is no bound
                 table.catch_up(rows)
 
-    def _finish(self, paths: list[_Path]) -> None:
-        both = sorted([*self._complete, *paths], key=lambda path: -path.score)
-        self._complete = both[: self._nbest]
+    def _finish(self, found: _Complete) -> None:
+        self._complete = sorted([*self._complete, found], key=_score)[: self._nbest]
 
-    def _is_full(self, path: _Path, frame: int) -> bool:
-        """Whether as many labels as a frame may have are of this one."""
-        frames = path.frames
-        for _ in range(self._max_symbols):
-            if frames is None or frames.last != frame:
-                return False
-            frames = frames.before
-        return True
+
+def _score(one: _Complete) -> float:
+    return -one.score
+
+
+def _add(left: float, right: float) -> float:
+    """log(exp left + exp right)."""
+    if right > left:
+        left, right = right, left
+    return left if right == -math.inf else left + math.log1p(math.exp(right - left))
+
+
+def _count(frames: _Frames | None, frame: int) -> int:
+    """How many of the last labels were emitted at a frame."""
+    number = 0
+    while frames is not None and frames.last == frame:
+        number, frames = number + 1, frames.before
+    return number
 
 
 def _rows(prefixes: list[Prefix]) -> np.ndarray:

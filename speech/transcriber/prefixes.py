@@ -5,6 +5,7 @@ states of networks lie in tables with a row for each prefix that was used lately
 all rows that need it at once.
 """
 
+import itertools
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,22 +15,25 @@ from .networks import StepNetwork
 
 
 class Prefix:
-    """A label sequence; made by `extend` only, so that there is one for each sequence."""
+    """A label sequence; but for the empty one made by `extend` only, so that it is the only one."""
 
-    __slots__ = ("__weakref__", "_children", "label", "length", "parent", "row")
+    __slots__ = ("__weakref__", "_known", "_number", "label", "length", "parent", "row")
 
     def __init__(self, parent: "Prefix | None" = None, label: int = 0):
         self.parent = parent
         self.label = label
         self.length: int = 0 if parent is None else parent.length + 1
         self.row: int | None = None  # of the tables, while it has one
-        self._children: WeakValueDictionary[int, Prefix] = WeakValueDictionary()
+        # One table for the whole tree: a table for each prefix costs more than all else.
+        self._known: _Known = _Known() if parent is None else parent._known
+        self._number = next(self._known.numbers)
 
     def extend(self, label: int) -> "Prefix":
         """The sequence with one more label."""
-        child = self._children.get(label)
+        key = self._number, label
+        child = self._known.prefixes.get(key)
         if child is None:
-            child = self._children[label] = Prefix(self, label)
+            child = self._known.prefixes[key] = Prefix(self, label)
         return child
 
     def labels(self) -> list[int]:
@@ -39,6 +43,14 @@ class Prefix:
             found.append(prefix.label)
             prefix = prefix.parent
         return found[::-1]
+
+
+class _Known:
+    """The sequences that somebody holds, by the number of the parent and the label."""
+
+    def __init__(self):
+        self.numbers = itertools.count()
+        self.prefixes: WeakValueDictionary[tuple[int, int], Prefix] = WeakValueDictionary()
 
 
 class Table:

@@ -39,6 +39,8 @@ class Search:
     """How far below the best hypothesis others are dropped, in nats; infinity drops none."""
 
     def __post_init__(self):
+        if self.beam < 1:
+            raise ValueError(f"`beam` must be positive, got {self.beam}; 1 is greedy search.")
         if not 1 <= self.nbest <= self.beam:
             raise ValueError(
                 f"`nbest` must be between 1 and `beam`, got {self.nbest} with a beam of "

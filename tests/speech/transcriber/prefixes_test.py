@@ -1,4 +1,5 @@
 import gc
+import weakref
 
 import numpy as np
 
@@ -30,13 +31,12 @@ def test_equal_sequences_are_one():
 
 def test_what_nobody_holds_is_forgotten():
     root = Prefix()
-    child = root.extend(1)
-    number = id(child)
-    del child
+    reference = weakref.ref(root.extend(1))
+    kept = weakref.ref(root.extend(2).extend(1)), root.extend(2)
     gc.collect()
-    kept = root.extend(2)
-    assert root.extend(2) is kept
-    assert not [label for label in root._children if label == 1], number
+    assert reference() is None
+    assert kept[0]() is None
+    assert root.extend(2) is kept[1]
 
 
 def test_rows_are_taken_back_from_those_not_needed():

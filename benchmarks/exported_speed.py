@@ -1,0 +1,239 @@
+"""The recognizer of arXiv:2206.07882 in its sizes on one processor core: real-time factors.
+
+    taskset -c 0 python benchmarks/exported_speed.py --recognizers int4=runs/int4_paper
+        --external float32=runs/external int4=runs/external-int4
+        --source float32=runs/source int4=runs/source-int4
+
+Encoder (6 bidirectional layers of 640, 50 frames a second), predictor (768), joiner (256) and
+language models (2 layers of 2048, one of 768) have the sizes that are remembered of the paper. How
+much a search does depends on what it reads, and random networks read nothing. So the search is
+real: predictor, joiner and language models are small trained ones, made as large as the paper's by
+units of weight zero, which takes the time of the large ones and gives the results of the small
+ones, and they read the encoder vectors that the small recognizer has of telephone prompts, 25 a
+second, with silence after each to make 50. The large encoder is random and reads the same
+recordings; its vectors are thrown away.
+
+The streaming encoder has 6 layers of 1088 in one direction and reads parts of 0.32 s. Prints
+real-time factors and the bytes of all files that a search needs.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gossamer.core.quantized import Quantized
+from gossamer.speech import experiment, language_model, language_model_run, transducer
+from gossamer.speech.corpus import telephone_prompts
+from gossamer.speech.deployment.arithmetic import Arithmetic
+from gossamer.speech.deployment.export import Fusion, export
+from gossamer.speech.front_end import recognizer_inputs
+from gossamer.speech.language_model_run import TrainedLanguageModel
+from gossamer.speech.policies import deploy_variables
+from gossamer.speech.recognizer import Recognizer
+from gossamer.speech.transcriber.front_end import FeatureStream
+from gossamer.speech.transcriber.transcriber import EncoderState, Search, Transcriber
+
+PAPER = transducer.PRESETS["paper"]
+STREAMING = dataclasses.replace(PAPER, encoder_size=1088, bidirectional=False)
+PART = 16  # frames of 20 ms
+ARITHMETICS: dict[str, list[Arithmetic]] = {
+    "float32": ["float"],
+    "int8": ["integer"],
+    "int4": ["integer", "blockwise"],
+}
+MODELS = ("external", "source")
+BEAMS = (1, 4, 8, 16, 32)
+WEIGHTS = {"external_weight": 0.3, "source_weight": 0.2}
+
+
+def widen(tree: Any, like: Any) -> Any:
+    """The same function in larger sizes: units of weight zero added, to each gate by itself.
+
+    Args:
+        tree: parameters of a small network, arrays or codes.
+        like: shapes of the large network's.
+    """
+
+    def pad(name: str, x: Any, shape: tuple[int, ...]) -> Any:
+        if isinstance(x, Quantized):
+            scale = x.scale
+            if scale.ndim and scale.shape[-1] > 1:
+                scale = jnp.asarray(
+                    pad_array(name, np.asarray(scale), (*scale.shape[:-1], shape[-1]))
+                )
+                scale = jnp.where(scale == 0, 1.0, scale)
+            return x.replace(jnp.asarray(pad_array(name, np.asarray(x.codes), shape)), scale)
+        return jnp.asarray(pad_array(name, np.asarray(x), shape))
+
+    def pad_array(name: str, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        gates = 4 if name in ("kernel", "recurrent", "bias") and x.shape[0] == 1 else 1
+        parts = np.split(x, gates, axis=-1)
+        target = (*shape[:-1], shape[-1] // gates)
+        padded = [
+            np.pad(part, [(0, max(0, b - a)) for a, b in zip(part.shape, target, strict=True)])
+            for part in parts
+        ]
+        return np.concatenate(padded, axis=-1)
+
+    return {
+        layer: {name: pad(name, x, like[layer][name].shape) for name, x in params.items()}
+        for layer, params in tree.items()
+    }
+
+
+def shapes(model: Any, *inputs: Any) -> Any:
+    return jax.eval_shape(model.copy(policy=None).init, jax.random.key(0), *inputs)["params"]
+
+
+def enlarge(small: Recognizer, config: transducer.TransducerConfig) -> Recognizer:
+    """A recognizer of the paper's sizes: encoder of random weights, the rest widened."""
+    sizes = small.config.model
+    config = dataclasses.replace(
+        config, embedding_size=sizes.embedding_size, joiner=sizes.joiner, reduce_after=()
+    )
+    data = small.config.data
+    if not config.bidirectional:
+        data = dataclasses.replace(data, normalization="running")
+    large = Recognizer(
+        dataclasses.replace(small.config, model=config, data=data), small.vocabulary, None
+    )
+    variables = experiment.initial_parameters(large.model, seed=0)
+    if "clips" in variables:
+        bounds = {"clip_low": -2.0, "clip_high": 2.5, "clip": 0.8}
+        variables["clips"] = jax.tree_util.tree_map_with_path(
+            lambda path, clip: jnp.full_like(clip, bounds[path[-1].key]), variables["clips"]
+        )
+    found = deploy_variables(large.model.policy, variables)
+    text = jnp.zeros((1, 2), jnp.int32)
+    like = shapes(large.model, jnp.zeros((1, 8, 240)), jnp.zeros((1, 8)), text)
+    names = ("embedding", "predictor", "predictor_projection", "output")
+    small_params = {name: small.params["params"][name] for name in names}
+    found["params"] |= widen(small_params, like)
+    if "clips" in found:
+        found["clips"] |= {n: c for n, c in small.params["clips"].items() if n in names}
+    return large._replace(params=found)
+
+
+def enlarge_model(small: TrainedLanguageModel, preset: str) -> TrainedLanguageModel:
+    """A language model of the paper's sizes that gives what the small one gives."""
+    config = dataclasses.replace(
+        language_model.PRESETS[preset], embedding_size=small.config.embedding_size
+    )
+    if small.config.layers != config.layers:
+        raise ValueError(f"the {preset} language model must have {config.layers} layers.")
+    large = small._replace(config=config)
+    like = shapes(large.model, jnp.zeros((1, 2), jnp.int32))
+    params = dict(small.params) | {"params": widen(small.params["params"], like)}
+    return large._replace(params=params)
+
+
+def encode(small: Recognizer, waveforms: list[np.ndarray]) -> list[np.ndarray]:
+    """What the search reads: vectors of the small encoder, with silence between, widened."""
+    vectors = []
+    for waveform in waveforms:
+        x = jnp.asarray(waveform)[None]
+        inputs, paddings = recognizer_inputs(small.config.data, x, jnp.zeros(x.shape))
+        encoded, _ = small.model.apply(small.params, inputs, paddings, method="encode")
+        encoded = np.asarray(encoded[0])
+        silence = np.broadcast_to(encoded[:1], encoded.shape)
+        joined = np.stack([encoded, silence], axis=1).reshape(-1, encoded.shape[1])
+        vectors.append(np.pad(joined, ((0, 0), (0, PAPER.joiner_size - joined.shape[1]))))
+    return vectors
+
+
+def timed(function: Any, rounds: int) -> float:
+    function()
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def time_encoder(transcriber: Transcriber, waveforms: list[np.ndarray], rounds: int) -> float:
+    return timed(lambda: [transcriber.encode(waveform) for waveform in waveforms], rounds)
+
+
+def time_streaming(transcriber: Transcriber, waveforms: list[np.ndarray], rounds: int) -> float:
+    def run():
+        for waveform in waveforms:
+            state = EncoderState(transcriber._encoder, transcriber.manifest)
+            features = FeatureStream(transcriber._front_end)
+            frames = features.feed(waveform)
+            for start in range(0, len(frames), PART):
+                state.run(frames[start : start + PART], is_last=False)
+
+    return timed(run, rounds)
+
+
+def time_search(
+    transcriber: Transcriber, vectors: list[np.ndarray], search: Search, rounds: int
+) -> float:
+    return timed(lambda: [transcriber.search(encoded, search) for encoded in vectors], rounds)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Real-time factors of exported recognizers.")
+    parser.add_argument("--recognizers", nargs="*", default=[], help="NAME=RUN, quantized ones")
+    parser.add_argument("--external", nargs="+", required=True, help="run, or NAME=RUN each")
+    parser.add_argument("--source", nargs="+", required=True)
+    parser.add_argument("--seconds", type=float, default=40.0, help="of recordings")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--beams", type=int, nargs="+", default=BEAMS)
+    options = parser.parse_args()
+    recognizers = {"float32": "prompts"} | dict(pair.split("=") for pair in options.recognizers)
+    models = {kind: dict(pair.split("=") for pair in getattr(options, kind)) for kind in MODELS}
+    waveforms, total = [], 0.0
+    for utterance in telephone_prompts().test:
+        if total < options.seconds:
+            waveforms.append(utterance.waveform)
+            total += len(utterance.waveform) / 8000
+    print(f"{len(waveforms)} recordings, {total:.1f} s\n")
+    print(f"{'':24}{'MB':>8}{'encoder':>9}{'in parts':>9}", end="")
+    print("".join(f"{f'beam {beam}':>9}" for beam in options.beams))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, run in recognizers.items():
+            small = experiment.find_recognizer(run)
+            vectors = encode(small, waveforms)
+            fusion = Fusion(
+                enlarge_model(language_model_run.load(models["external"][name]), "external"),
+                enlarge_model(language_model_run.load(models["source"][name]), "source"),
+                **WEIGHTS,
+            )
+            whole, streaming = enlarge(small, PAPER), enlarge(small, STREAMING)
+            for kind in ARITHMETICS.get(name, ARITHMETICS["int4"]):
+                path = Path(folder) / f"{name}-{kind}"
+                sizes = export(whole, path, arithmetic=kind, fusion=fusion)
+                export(streaming, f"{path}-streaming", arithmetic=kind)
+                transcriber = Transcriber(path)
+                encoder = time_encoder(transcriber, waveforms, options.rounds) / total
+                parts = Transcriber(f"{path}-streaming")
+                in_parts = time_streaming(parts, waveforms, options.rounds) / total
+                del parts
+                for fused in (False, True):
+                    weight = None if fused else 0.0  # None: as exported
+                    label = f"{name} {kind}" if not fused else "  density ratio"
+                    size = sum(sizes.values()) if fused else sum(list(sizes.values())[:3])
+                    print(f"{label:24}{size / 1e6:8.1f}", end="")
+                    print(f"{encoder:9.4f}{in_parts:9.4f}", end="", flush=True)
+                    for beam in options.beams:
+                        if fused and beam == 1:
+                            print(f"{'':9}", end="")
+                            continue
+                        search = Search(beam, external_weight=weight, source_weight=weight)
+                        seconds = time_search(transcriber, vectors, search, options.rounds)
+                        print(f"{seconds / total:9.4f}", end="", flush=True)
+                    print()
+
+
+if __name__ == "__main__":
+    main()
