@@ -56,8 +56,9 @@ def main():
             print(f"{f'{name} JAX':22}{rates}", flush=True)
             kinds: list[Arithmetic] = ["float"]
             if model.config.quantize is not None:
-                kinds = ["integer", "float"]
-                kinds += ["blockwise"] if model.config.quantize != "int8" else []
+                kinds.append("integer")
+            if model.config.quantize not in (None, "int8"):
+                kinds.append("blockwise")
             for kind in kinds:
                 path = Path(folder) / f"{name}-{kind}"
                 sizes = export(model, path, arithmetic=kind)

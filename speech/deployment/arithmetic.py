@@ -9,6 +9,7 @@ A product is scaled once, by the product of both scales, in all of them.  Codes 
 layers as they are: ``value = scale (code - zero_point)``.
 """
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -74,14 +75,25 @@ def sites_of(quantizer: Quantizer, clips: Params, shape: tuple[int, ...]) -> lis
     ]
 
 
-def quantize(graph: Graph, arithmetic: Arithmetic, site: Site, x: str) -> Codes:
+def quantize(
+    graph: Graph, arithmetic: Arithmetic, site: Site, x: str, *, bound: float = math.inf
+) -> Codes:
     """Codes of numbers ``[..., size]``.
 
     As `core.quantizers` does it: x times the inverse of the scale, ties to even.
+
+    Args:
+        graph: where nodes go.
+        arithmetic: see the module.
+        site: how.
+        x: the numbers.
+        bound: of their magnitudes, where it is known; what cannot saturate is not clipped.
     """
-    inverse = graph.constant(np.float32(1) / site.scale)
-    bounds = [graph.constant(np.float32(bound)) for bound in (site.low, site.high)]
-    scaled = graph.add("Clip", graph.add("Mul", x, inverse), *bounds)
+    inverse = np.float32(1) / site.scale
+    scaled = graph.add("Mul", x, graph.constant(inverse))
+    if bound * inverse > min(-site.low, site.high):
+        bounds = [graph.constant(np.float32(end)) for end in (site.low, site.high)]
+        scaled = graph.add("Clip", scaled, *bounds)
     if arithmetic != "integer":
         return Codes(graph.add("Round", scaled), site.scale, 0)
     # By a scale of one: a division by the scale would break ties otherwise.
@@ -108,18 +120,17 @@ def numbers(graph: Graph, x: Value) -> str:
     return graph.add("Concat", *scaled, axis=-1)
 
 
-def rows(graph: Graph, arithmetic: Arithmetic, weight: Any, indices: str) -> Value:
-    """Rows of an embedding ``[number, size]``, numbers or codes with one scale."""
+def table(graph: Graph, arithmetic: Arithmetic, weight: Any) -> Value:
+    """All rows of an embedding ``[number, size]``, numbers or codes with one scale."""
     if not isinstance(weight, Quantized):
-        return graph.add("Gather", graph.constant(np.asarray(weight, np.float32)), indices)
+        return graph.constant(np.asarray(weight, np.float32))
     codes = np.asarray(weight.codes).astype(np.int16)
     scale = np.asarray(weight.scale, np.float32).reshape(())
     if arithmetic != "integer":
-        table = graph.constant(codes.astype(np.float32))
-        return Codes(graph.add("Gather", table, indices), scale, 0)
+        return Codes(graph.constant(codes.astype(np.float32)), scale, 0)
     zero_point = 8 if weight.bits <= 4 else 128
-    table = graph.bytes_constant((codes + zero_point).astype(np.uint8), bits=weight.bits)
-    return Codes(graph.add("Gather", table, indices), scale, zero_point)
+    name = graph.bytes_constant((codes + zero_point).astype(np.uint8), bits=weight.bits)
+    return Codes(name, scale, zero_point)
 
 
 def product(

@@ -55,10 +55,6 @@ class Network:
             np.asarray(params["bias"], np.float32),
         )
 
-    def embed(self, name: str, tokens: str) -> Value:
-        """Rows of an embedding, ``[rows] -> [rows, size]``."""
-        return arithmetic.rows(self.graph, self._kind, self._params[name]["embedding"], tokens)
-
     def look_ahead(self, name: str, x: str, past: str, padding: str) -> tuple[str, str]:
         """See `speech.layers.LookAhead`.
 
@@ -138,7 +134,30 @@ class Network:
         scale = np.array([site.scale for site in sites])
         return Codes(merged, scale, self._zero_point(sites[0])), states
 
-    def step(self, name: str, x: Value, state: State, *, returns_codes: bool = False):
+    def read_tokens(
+        self, name: str, tokens: str, state: State, *, returns_codes: bool = False
+    ) -> tuple[Value, State]:
+        """`step` on rows of the embedding.
+
+        Their products with the layer's weights are constants, a row for each token, which ONNX
+        Runtime computes when a session starts.
+
+        Args:
+            name: of the layer.
+            tokens: ``[rows]`` int64.
+            state: before it.
+            returns_codes: as in `lstm`.
+
+        Returns:
+            As `step`.
+        """
+        embedding = self._params["embedding"]["embedding"]
+        every = self._project_rows(name, arithmetic.table(self.graph, self._kind, embedding))
+        return self._step(name, self.graph.add("Gather", every, tokens), state, returns_codes)
+
+    def step(
+        self, name: str, x: Value, state: State, *, returns_codes: bool = False
+    ) -> tuple[Value, State]:
         """One frame of a layer in one direction, for each row.
 
         Args:
@@ -150,20 +169,28 @@ class Network:
         Returns:
             ``[rows, size]``, and the next state.
         """
+        return self._step(name, self._project_rows(name, x), state, returns_codes)
+
+    def _project_rows(self, name: str, x: Value) -> str:
+        params = self._params[name]
+        x = self._input(name, x, params["kernel"])
+        bias = np.asarray(params["bias"][0], np.float32)
+        return arithmetic.product(self.graph, self._kind, x, select(params["kernel"], 0), bias)
+
+    def _step(
+        self, name: str, projected: str, state: State, returns_codes: bool
+    ) -> tuple[Value, State]:
         params = self._params[name]
         size = params["recurrent"].shape[-2]
-        x = self._input(name, x, params["kernel"])
         sites = self._hidden_sites(name, 1, size)
         site = None if sites is None else sites[0]
-        bias = np.asarray(params["bias"][0], np.float32)
-        projected = arithmetic.product(self.graph, self._kind, x, select(params["kernel"], 0), bias)
-        seen = self._quantize(self.graph, site, state.hidden)
+        seen = self._quantize_hidden(self.graph, site, state.hidden)
         hidden, cell = self._advance(
             self.graph, projected, seen, state.cell, select(params["recurrent"], 0)
         )
         output: Value = hidden
         if site is not None and returns_codes:
-            codes = self._quantize(self.graph, site, hidden)
+            codes = self._quantize_hidden(self.graph, site, hidden)
             assert isinstance(codes, Codes)
             output = codes._replace(scale=np.array([site.scale]))
         return output, State(hidden, cell)
@@ -244,11 +271,13 @@ class Network:
         cell = graph.add("Add", kept, graph.add("Mul", input_gate, candidate))
         return graph.add("Mul", output_gate, graph.add("Tanh", cell)), cell
 
-    def _quantize(self, graph: Graph, site: Site | None, x: str) -> Value:
-        return x if site is None else arithmetic.quantize(graph, self._kind, site, x)
+    def _quantize_hidden(self, graph: Graph, site: Site | None, x: str) -> Value:
+        if site is None:
+            return x
+        return arithmetic.quantize(graph, self._kind, site, x, bound=1.0)  # sigmoid times tanh
 
     def _codes_of(self, graph: Graph, site: Site | None, x: str) -> str:
-        value = self._quantize(graph, site, x)
+        value = self._quantize_hidden(graph, site, x)
         return value.name if isinstance(value, Codes) else value
 
     def _input(self, name: str, x: Value, kernel: Any) -> Value:
@@ -258,7 +287,7 @@ class Network:
             return x
         clips = self._clips.get(name, {}).get("input", {})
         (site,) = arithmetic.sites_of(quantizer, clips, (1, kernel.shape[-2]))
-        return self._quantize(self.graph, site, x)
+        return arithmetic.quantize(self.graph, self._kind, site, x)
 
     def _hidden_sites(self, name: str, directions: int, size: int) -> list[Site] | None:
         quantizer = self._policy.activation(f"{name}/hidden") if self._policy else None

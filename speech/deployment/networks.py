@@ -74,7 +74,7 @@ def predictor(model: Transducer, variables: dict[str, Any], kind: Arithmetic) ->
     network = Network(graph, kind, model.policy, variables)
     tokens = graph.input("tokens", ["rows"], np.int64)
     state = _state(graph, "", "rows", config.predictor_size)
-    hidden, state = network.step("predictor", network.embed("embedding", tokens), state)
+    hidden, state = network.read_tokens("predictor", tokens, state)
     predicted = network.dense("predictor_projection", hidden)
     graph.output("predicted", predicted, ["rows", config.joiner_size])
     _state_outputs(graph, "", state, "rows", config.predictor_size)
@@ -100,13 +100,16 @@ def language_model(
     """One step of a language model, with log probabilities of the next label; see `encoder`."""
     config, graph = model.config, Graph("language_model")
     network = Network(graph, kind, model.policy, variables)
-    hidden = network.embed("embedding", graph.input("tokens", ["rows"], np.int64))
+    tokens = graph.input("tokens", ["rows"], np.int64)
+    hidden: Value = ""
     states = []
     for layer in range(1, config.layers + 1):
-        state = _state(graph, f"_{layer}", "rows", config.size)
-        hidden, state = network.step(
-            f"layer_{layer}", hidden, state, returns_codes=layer < config.layers
-        )
+        name, state = f"layer_{layer}", _state(graph, f"_{layer}", "rows", config.size)
+        codes = layer < config.layers
+        if layer == 1:
+            hidden, state = network.read_tokens(name, tokens, state, returns_codes=codes)
+        else:
+            hidden, state = network.step(name, hidden, state, returns_codes=codes)
         states.append(state)
     log_probs = graph.add("LogSoftmax", network.dense("output", hidden), axis=-1)
     graph.output("log_probs", log_probs, ["rows", model.vocabulary_size])

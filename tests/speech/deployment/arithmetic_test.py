@@ -59,6 +59,18 @@ def test_products_equal_those_of_jax_to_the_last_bit(name, blocks, kind):
     np.testing.assert_array_equal(found, np.asarray(expected))
 
 
+@pytest.mark.parametrize("clip", [0.5, 1.0, 2.0])
+def test_what_cannot_saturate_is_not_clipped(clip):
+    quantizer, x = fixed(4, clip), np.clip(draw(ROWS, INPUTS), -1, 1)
+    graph = Graph("bounded")
+    (site,) = arithmetic.sites_of(quantizer, {}, (1, INPUTS))
+    codes = arithmetic.quantize(graph, "float", site, graph.input("x", list(x.shape)), bound=1.0)
+    graph.output("y", codes.name, list(x.shape))
+    has_clip = any(node.op_type == "Clip" for node in graph.to_proto().node)
+    assert has_clip == (clip < 1)
+    np.testing.assert_array_equal(run(graph, x=x), quantizer.codes({}, jnp.asarray(x)).codes)
+
+
 @pytest.mark.parametrize("bits", [2, 3, 8])
 def test_other_widths_of_weights(bits):
     weight, x = quantized_weight(max_abs(bits)), draw(ROWS, INPUTS)
@@ -122,13 +134,11 @@ def test_numbers_meet_quantized_weights(kind):
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("kind", ["integer", "float"])
 def test_rows_of_an_embedding(kind, bits):
-    table = quantized_weight(max_abs(bits))
+    weight = quantized_weight(max_abs(bits))
     graph = Graph("rows")
-    tokens = graph.input("tokens", [3], np.int64)
-    found = arithmetic.rows(graph, kind, table, tokens)
-    graph.output("y", arithmetic.numbers(graph, found), [3, OUTPUTS])
-    index = np.array([0, 7, 3])
-    np.testing.assert_array_equal(run(graph, tokens=index), np.asarray(dequantize(table))[index])
+    found = arithmetic.table(graph, kind, weight)
+    graph.output("y", arithmetic.numbers(graph, found), list(weight.shape))
+    np.testing.assert_array_equal(run(graph), np.asarray(dequantize(weight)))
 
 
 def test_refusals():
