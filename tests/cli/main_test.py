@@ -170,6 +170,10 @@ def test_fusion_and_alternatives(manifest, tmp_path, capsys):
     four_bits = ["--from", "lm", "--quantize", "int4_paper"]
     assert main([*language_model, "--run", "lm4", *four_bits]) == 0
     capsys.readouterr()
+    assert main(["audit", "lm4"]) == 0
+    assert "layer_1/recurrent" in capsys.readouterr().out
+    assert main(["audit", "lm4", "--quantize", "int8"]) == 2
+    assert "`--quantize` is for recognizers" in capsys.readouterr().err
 
     fused = ["--beam", "2", "--language-model", "lm", "--source-model", "lm"]
     grid = {"language_weight": (0.5,), "source_weight": (0.5, 0.0), "length_reward": (-9.0,)}
