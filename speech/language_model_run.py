@@ -127,7 +127,8 @@ def train(config: LanguageModelRun) -> Perplexity:
         Perplexity of the best model on the held-out sentences.
 
     Raises:
-        ValueError: if the text cannot be read or the folder belongs to another run.
+        ValueError: if the text cannot be read, the folder belongs to another run, or the model to
+            start from holds codes or has other sizes or labels.
         FloatingPointError: if training diverged.
     """
     config.check()
@@ -140,7 +141,7 @@ def train(config: LanguageModelRun) -> Perplexity:
     variables = draw_variables(model, jax.random.key(config.seed), shape)
     folder = config.run or Path("runs/language-model")
     if not checkpoint.steps(folder / "checkpoints"):  # else the run goes on from its own
-        variables = starting_variables(config, model, vocabulary, variables, encoded)
+        variables = _starting_variables(config, model, vocabulary, variables, encoded)
     described = cattrs.unstructure(dataclasses.replace(config, run=None))
     folder = run_folder.open_run(folder, described, seed=config.seed)
 
@@ -166,31 +167,14 @@ def train(config: LanguageModelRun) -> Perplexity:
     return result
 
 
-def starting_variables(
+def _starting_variables(
     config: LanguageModelRun,
     model: LanguageModel,
     vocabulary: Vocabulary,
     drawn: dict[str, Any],
     encoded: list[np.ndarray],
 ) -> dict[str, Any]:
-    """What every learner starts from: drawn, or the parameters of `config.start_from`.
-
-    With a quantization policy, its clips are calibrated on training batches.
-
-    Args:
-        config: the run.
-        model: the language model.
-        vocabulary: its labels.
-        drawn: what `calibration.draw_variables` gave.
-        encoded: labels of the training sentences.
-
-    Returns:
-        As `drawn`.
-
-    Raises:
-        ValueError: if the model named there cannot be read, holds codes, or has other sizes or
-            labels.
-    """
+    """What learners start from: drawn or those of `config.start_from`, with calibrated clips."""
     params = drawn["params"]
     if config.start_from is not None:
         source = load(config.start_from)

@@ -13,7 +13,7 @@ import pytest
 from gossamer.core.audit import audit, float_share
 from gossamer.core.paths import named_leaves
 from gossamer.core.quantization import is_quantized
-from gossamer.speech import language_model_run, packing, sentences
+from gossamer.speech import experiment, language_model_run, packing, sentences
 from gossamer.speech.language_model import LanguageModelConfig
 from gossamer.speech.language_model_run import LanguageModelRun, TrainedLanguageModel
 from gossamer.speech.run_config import LearnersConfig, OptimizerConfig
@@ -37,10 +37,10 @@ def run_config(folder, **options):
     )
 
 
-def trained_at_random(vocabulary):
-    model = TrainedLanguageModel(TINY, vocabulary, None).model
+def trained_at_random(vocabulary, config=TINY):
+    model = TrainedLanguageModel(config, vocabulary, None).model
     labels = jnp.zeros((1, 2), jnp.int32)
-    return TrainedLanguageModel(TINY, vocabulary, jax.jit(model.init)(jax.random.key(0), labels))
+    return TrainedLanguageModel(config, vocabulary, jax.jit(model.init)(jax.random.key(0), labels))
 
 
 def test_perplexity_by_the_chain_rule():
@@ -117,13 +117,15 @@ def test_reads_files_of_the_first_format(tmp_path):
 
 def test_a_run_under_a_policy_starts_from_a_float_one_and_packs_codes(tmp_path):
     text = tmp_path / "text.txt"
-    text.write_text("".join(f"press {'the pound key ' * k}now\n" for k in range(1, 61)))
-    config = run_config(tmp_path / "float", text=(str(text),))
+    text.write_text("".join(f"press {a}{b} now\n" for a in "abcdefgh" for b in "stuvwxyz"))
     wide = dataclasses.replace(TINY, layers=2)
-    float_run = dataclasses.replace(config, model=wide)
-    language_model_run.train(float_run)
+    source = tmp_path / "float.safetensors"
+    vocabulary = experiment.find_recognizer("prompts").vocabulary
+    language_model_run.save(source, trained_at_random(vocabulary, wide))
     quantized = dataclasses.replace(
-        float_run, run=tmp_path / "int4", start_from=str(tmp_path / "float"), quantize="int4_paper"
+        run_config(tmp_path / "int4", text=(str(text),), quantize="int4_paper"),
+        model=wide,
+        start_from=str(source),
     )
     calibrated = dataclasses.replace(quantized, run=tmp_path / "still", optimizer=STILL)
     start = language_model_run.train(calibrated)
@@ -132,7 +134,10 @@ def test_a_run_under_a_policy_starts_from_a_float_one_and_packs_codes(tmp_path):
     assert found.label < start.label
     loaded = language_model_run.load(tmp_path / "int4")
     assert loaded.quantize == "int4_paper"
-    assert set(loaded.params["clips"]) == {"layer_1", "layer_2"}
+    first = language_model_run.load(tmp_path / "still").params["clips"]
+    assert set(first) == {"layer_1", "layer_2"}
+    moved = jax.tree.map(lambda new, old: abs(new - old).item(), loaded.params["clips"], first)
+    assert min(jax.tree.leaves(moved)) > 1e-4  # clips learn too
     weights = named_leaves(loaded.params["params"], is_leaf=is_quantized)
     assert {path for path, leaf in weights if not is_quantized(leaf)} == {
         "layer_1/bias", "layer_2/bias", "output/bias"
