@@ -34,7 +34,9 @@ scores hypotheses in beam search. The same command continues an interrupted run.
 
 examples:
   gossamer train language-model --run runs/source
-  gossamer train language-model --text my/sentences.txt prompts --run runs/external"""
+  gossamer train language-model --text my/sentences.txt prompts --run runs/external
+  gossamer train language-model --run runs/source4 --from runs/source --quantize int4_paper \\
+      --optimizer.steps 200 --optimizer.peak-learning-rate 1e-3     at 4 bits"""
 
 
 @dataclasses.dataclass(frozen=True)

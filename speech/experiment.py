@@ -36,9 +36,11 @@ from . import (
     report,
     summary,
     training_data,
+    warm_start,
 )
-from .calibration import calibrate, first_clips
+from .calibration import calibrate, draw_variables
 from .corpus import Corpus
+from .front_end import transducer_inputs
 from .fusion import FusedModels
 from .language_model import LanguageModel
 from .perturbation import TokenLogits
@@ -246,17 +248,13 @@ def _describe_exchange(config: LearnersConfig, compression: CompressionConfig) -
 
 def initial_parameters(model: Transducer, seed: int) -> Any:
     """Draws parameters; with a policy, its clips are beside them, not calibrated yet."""
-    # Shapes of inputs are enough for parameters, though not for clips: the network need not run.
-    variables: Any = model.copy(policy=None).lazy_init(
+    return draw_variables(
+        model,
         jax.random.key(seed),
         jax.ShapeDtypeStruct((1, 8, recipe.NUM_FEATURES), jnp.float32),
         jax.ShapeDtypeStruct((1, 8), jnp.float32),
         jax.ShapeDtypeStruct((1, 2), jnp.int32),
     )
-    params = variables["params"]
-    if model.policy is None:
-        return {"params": params}
-    return {"params": params, "clips": first_clips(model, params)}
 
 
 def starting_parameters(
@@ -281,34 +279,13 @@ def starting_parameters(
     """
     params = drawn["params"]
     if config.start_from is not None:
-        params = _trained_parameters(config.start_from, params, data)
+        source = find_recognizer(config.start_from)
+        params = warm_start.fit_parameters(config.start_from, source, data.vocabulary, params)
     if model.policy is None:
         return {"params": params}
     batches = training_data.training_batches(config, data)
-    clips = calibrate(model, params, batches, data=config.data)
+    clips = calibrate(model, params, batches, functools.partial(transducer_inputs, config.data))
     return {"params": params, "clips": clips}
-
-
-def _trained_parameters(name: str, params: Any, data: Corpus) -> Any:
-    """Those of a recognizer, if they fit in place of `params`."""
-    source = find_recognizer(name)
-    if source.vocabulary != data.vocabulary:
-        raise ValueError(
-            f"`--from {name}` has another vocabulary than the corpus: "
-            f"{''.join(source.vocabulary.characters)!r} there, "
-            f"{''.join(data.vocabulary.characters)!r} here; train anew or change the corpus."
-        )
-    if source.config.quantize is not None:
-        raise ValueError(
-            f"`--from {name}` holds codes, not numbers to go on from; name the float "
-            "run that it came from."
-        )
-    if jax.tree.map(jnp.shape, source.params["params"]) != jax.tree.map(jnp.shape, params):
-        raise ValueError(
-            f"`--from {name}` has parameters of other shapes; give the run its "
-            f"`--model` options: {source.config.model}."
-        )
-    return source.params["params"]
 
 
 def find_recognizer(name: str) -> Recognizer:

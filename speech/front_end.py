@@ -22,3 +22,20 @@ def recognizer_inputs(
     return features.extract(
         waveform, data.sample_rate, waveform_paddings=paddings, normalization=data.normalization
     )
+
+
+def transducer_inputs(
+    data: DataConfig, batch: dict[str, jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What a transducer reads of a batch.
+
+    Args:
+        data: as in `recognizer_inputs`.
+        batch: ``waveform`` and ``waveform_paddings`` ``[batch, samples]``, ``labels`` ``[batch,
+            U]``.
+
+    Returns:
+        Features, paddings and labels, see `Transducer.survey`.
+    """
+    inputs, paddings = recognizer_inputs(data, batch["waveform"], batch["waveform_paddings"])
+    return inputs, paddings, batch["labels"]

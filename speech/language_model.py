@@ -104,6 +104,10 @@ class LanguageModel(nn.Module):
             hidden = layers.dropout(self, hidden, self.config.dropout, deterministic=deterministic)
         return self.output(hidden)
 
+    def survey(self, labels: jax.Array) -> None:
+        """Visits every site of quantization, for calibration; `labels` as in a call."""
+        self(labels)
+
     def step(self, tokens: jax.Array, state: State) -> tuple[jax.Array, State]:
         """Advances by one label.
 

@@ -3,6 +3,10 @@
 The loop is that of `core.training`, and so are its checkpoints. A language model scores the
 hypotheses of a recognizer, so it has that recognizer's labels. (A run of a recognizer that samples
 from a language model trains its own, see `language_model_training`.)
+
+With a policy the model trains under fake quantization, from the parameters of a float one or from
+scratch, after a calibration of its clips on training sentences; the packed file then holds codes
+and clips. Without a step it is only calibrated.
 """
 
 import dataclasses
@@ -22,14 +26,16 @@ import optax
 import tyro
 
 from ..core import checkpoint, learners, run_folder, training
-from . import experiment, packing, recipe, sentences
+from . import experiment, packing, recipe, sentences, warm_start
+from .calibration import calibrate, draw_variables
 from .language_model import LanguageModel, LanguageModelConfig
 from .language_model_training import loss_function
+from .policies import PolicyName, deploy_variables, named_policy
 from .run_config import LearnersConfig, OptimizerConfig, SpeechConfig
 from .text import Vocabulary
 
 PACKED = "language_model.safetensors"
-FORMAT = "gossamer-language-model-1"
+FORMATS = ("gossamer-language-model-1", "gossamer-language-model-2")  # those that `load` reads
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,12 @@ class LanguageModelRun:
         default_factory=lambda: OptimizerConfig(steps=600, peak_learning_rate=4e-3)
     )
     learners: LearnersConfig = field(default_factory=lambda: LearnersConfig(number=1))
+    start_from: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Where parameters come from: the folder of a finished run in float, or its packed file, of the
+    same sizes and labels; by default they are drawn from the seed."""
+    quantize: PolicyName | None = None
+    """Train under fake quantization by a named policy, after calibration; best with `from`. With
+    `optimizer.steps 0` calibration is all."""
     seed: int = 0
     """Seed of the parameters, the order of the sentences and dropout."""
     log_every: int = 20
@@ -64,18 +76,38 @@ class LanguageModelRun:
     run: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Run folder; `runs/language-model` by default."""
 
+    def check(self) -> None:
+        """Refuses options that make no sense together.
+
+        Raises:
+            ValueError: if there are such.
+        """
+        steps = self.optimizer.steps
+        if self.learners.asynchronous:
+            raise ValueError(
+                "`--engine` must be vmap, shard_map or pmap for a language model, got "
+                f"{self.learners.engine}."
+            )
+        if steps < 0 or (steps == 0 and None in (self.quantize, self.start_from)):
+            raise ValueError(
+                f"`--optimizer.steps` must be positive, got {steps}; 0 is to calibrate a trained "
+                "model, and needs `--quantize` and `--from`."
+            )
+
 
 class TrainedLanguageModel(NamedTuple):
     """A language model with its labels."""
 
     config: LanguageModelConfig
     vocabulary: Vocabulary
-    params: Any  # "params": the variables of `model`
+    params: Any  # the variables of `model`: float32, or codes and clips if quantized
+    quantize: PolicyName | None = None  # name of the policy that the codes are by
 
     @property
     def model(self) -> LanguageModel:
-        """The network."""
-        return LanguageModel(self.config, len(self.vocabulary))
+        """The network that ``params`` belong to."""
+        policy = named_policy(self.quantize)
+        return LanguageModel(self.config, len(self.vocabulary), policy)
 
 
 class Perplexity(NamedTuple):
@@ -95,58 +127,35 @@ def train(config: LanguageModelRun) -> Perplexity:
         Perplexity of the best model on the held-out sentences.
 
     Raises:
-        ValueError: if the text cannot be read or the folder belongs to another run.
+        ValueError: if the text cannot be read, the folder belongs to another run, or the model to
+            start from holds codes or has other sizes or labels.
         FloatingPointError: if training diverged.
     """
-    engine, number = config.learners.engine, config.learners.number
-    if engine == "threads" or engine == "ray":
-        raise ValueError(
-            f"`--engine` must be vmap, shard_map or pmap for a language model, got {engine}."
-        )
+    config.check()
     vocabulary = experiment.find_recognizer(config.labels_of).vocabulary
     text = sentences.read_sentences(config.text, language=config.language)
     encoded = sentences.encode(text.train, vocabulary)
     held_out = sentences.encode(text.dev, vocabulary)
-    model = LanguageModel(config.model, len(vocabulary))
-    batches = sentences.SentenceBatches(
-        encoded, config.batch_size, num_learners=number, seed=config.seed
-    )
-    params = model.lazy_init(jax.random.key(config.seed), jax.ShapeDtypeStruct((1, 2), jnp.int32))
-    # The optimizer of a recognizer serves, see `recipe.optimizer`.
-    options = dataclasses.replace(
-        SpeechConfig(), optimizer=config.optimizer, learners=config.learners
-    )
-    optimizer = recipe.optimizer(options)
+    model = LanguageModel(config.model, len(vocabulary), named_policy(config.quantize))
+    shape = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    variables = draw_variables(model, jax.random.key(config.seed), shape)
+    folder = config.run or Path("runs/language-model")
+    if not checkpoint.steps(folder / "checkpoints"):  # else the run goes on from its own
+        variables = _starting_variables(config, model, vocabulary, variables, encoded)
     described = cattrs.unstructure(dataclasses.replace(config, run=None))
-    folder = run_folder.open_run(
-        config.run or Path("runs/language-model"), described, seed=config.seed
-    )
-    step = training.train_step(loss_function(model), optimizer, axis_name="learner")
+    folder = run_folder.open_run(folder, described, seed=config.seed)
 
-    def model_of(state: training.TrainState) -> TrainedLanguageModel:
-        return TrainedLanguageModel(config.model, vocabulary, learners.average(state.params))
+    def trained(variables: Any) -> TrainedLanguageModel:
+        deployed = deploy_variables(model.policy, variables)
+        return TrainedLanguageModel(config.model, vocabulary, deployed, config.quantize)
 
-    def validate(state: training.TrainState) -> dict[str, float]:
-        found = measure_perplexity(model_of(state), held_out)
+    def validate(variables: Any) -> dict[str, float]:
+        found = measure_perplexity(trained(variables), held_out)
         return {"perplexity": found.label, "word_perplexity": found.word}
 
-    final = training.fit(
-        learners.spread(step, number, engine=engine, donate_argnums=0),
-        training.init_state(
-            params, optimizer, jax.random.key(config.seed + 1), num_learners=number
-        ),
-        batches,
-        run_folder=folder,
-        num_steps=config.optimizer.steps,
-        checkpoint_every=config.checkpoint_every,
-        log_every=config.log_every,
-        validate=validate,
-        validate_every=config.validate_every,
-        best_metric="perplexity",
-        schedule=recipe.schedule(config.optimizer),
-    )
-    found = checkpoint.restore(folder / "best", final)
-    save(folder / PACKED, model_of(final if found is None else found[1]))
+    if config.optimizer.steps:
+        variables = _fit(config, model, variables, encoded, folder, validate)
+    save(folder / PACKED, trained(variables))
     result = measure_perplexity(load(folder / PACKED), held_out)
     facts = {
         "perplexity": result.label,
@@ -156,6 +165,65 @@ def train(config: LanguageModelRun) -> Perplexity:
     }
     (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n")
     return result
+
+
+def _starting_variables(
+    config: LanguageModelRun,
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    drawn: dict[str, Any],
+    encoded: list[np.ndarray],
+) -> dict[str, Any]:
+    """What learners start from: drawn or those of `config.start_from`, with calibrated clips."""
+    params = drawn["params"]
+    if config.start_from is not None:
+        source = load(config.start_from)
+        params = warm_start.fit_parameters(config.start_from, source, vocabulary, params)
+    if model.policy is None:
+        return {"params": params}
+    clips = calibrate(model, params, _batches(config, encoded), lambda batch: (batch["labels"],))
+    return {"params": params, "clips": clips}
+
+
+def _fit(
+    config: LanguageModelRun,
+    model: LanguageModel,
+    variables: dict[str, Any],
+    encoded: list[np.ndarray],
+    folder: Path,
+    validate: Callable[[Any], dict[str, float]],
+) -> dict[str, Any]:
+    """Trains, or continues, and gives the best variables, averaged over the learners, in float."""
+    number, engine = config.learners.number, config.learners.engine
+    assert engine in ("vmap", "shard_map", "pmap")  # as `check` promises
+    # The optimizer of a recognizer serves, see `recipe.optimizer`.
+    options = dataclasses.replace(
+        SpeechConfig(), optimizer=config.optimizer, learners=config.learners
+    )
+    optimizer = recipe.optimizer(options)
+    step = training.train_step(loss_function(model), optimizer, axis_name="learner")
+    key = jax.random.key(config.seed + 1)
+    final = training.fit(
+        learners.spread(step, number, engine=engine, donate_argnums=0),
+        training.init_state(variables, optimizer, key, num_learners=number),
+        _batches(config, encoded),
+        run_folder=folder,
+        num_steps=config.optimizer.steps,
+        checkpoint_every=config.checkpoint_every,
+        log_every=config.log_every,
+        validate=lambda state: validate(learners.average(state.params)),
+        validate_every=config.validate_every,
+        best_metric="perplexity",
+        schedule=recipe.schedule(config.optimizer),
+    )
+    found = checkpoint.restore(folder / "best", final)
+    return learners.average((final if found is None else found[1]).params)
+
+
+def _batches(config: LanguageModelRun, encoded: list[np.ndarray]) -> sentences.SentenceBatches:
+    return sentences.SentenceBatches(
+        encoded, config.batch_size, num_learners=config.learners.number, seed=config.seed
+    )
 
 
 def measure_perplexity(trained: TrainedLanguageModel, encoded: list[np.ndarray]) -> Perplexity:
@@ -180,10 +248,11 @@ def measure_perplexity(trained: TrainedLanguageModel, encoded: list[np.ndarray])
 
 
 def save(path: str | os.PathLike, trained: TrainedLanguageModel) -> None:
-    """Packs a language model into one file, atomically, in half precision."""
+    """Packs a language model into one file, atomically, in half precision or as codes."""
     header = {
-        "format": FORMAT,
+        "format": FORMATS[-1],
         "config": json.dumps(cattrs.unstructure(trained.config)),
+        "quantize": json.dumps(trained.quantize),
         "vocabulary": json.dumps(trained.vocabulary.characters, ensure_ascii=False),
     }
     packing.write(path, trained.params, header)
@@ -201,12 +270,13 @@ def load(path: str | os.PathLike) -> TrainedLanguageModel:
     path = Path(path)
     path = path / PACKED if path.is_dir() else path
     header, params = packing.read(
-        path, [FORMAT], "language model", "train it by `gossamer train language-model`"
+        path, FORMATS, "language model", "train it by `gossamer train language-model`"
     )
     return TrainedLanguageModel(
         cattrs.structure(json.loads(header["config"]), LanguageModelConfig),
         Vocabulary(tuple(json.loads(header["vocabulary"]))),
         params,
+        json.loads(header.get("quantize", "null")),
     )
 
 

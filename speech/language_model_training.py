@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import optax
 
 from ..core import learners, training
+from .calibration import clip_metrics
 from .language_model import LanguageModel
+from .policies import quantize_variables
 from .sentences import SentenceBatches, encode
 from .text import Vocabulary
 
@@ -75,7 +77,8 @@ def loss_function(model: LanguageModel) -> Callable[..., Any]:
     """``loss(variables, batch, key)``: mean negative log probability of a label.
 
     Args:
-        model: the language model.
+        model: the language model; with a policy its weights are quantized here, once for all steps
+            of the recursion, and metrics tell the clips.
 
     Returns:
         The loss, with ``labels`` and ``label_paddings`` ``[batch, U]`` in its batch.
@@ -84,9 +87,11 @@ def loss_function(model: LanguageModel) -> Callable[..., Any]:
 
     def loss(variables: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
         labels = batch["labels"]
-        logits = apply(variables, labels, deterministic=False, rngs={"dropout": key})[:, :-1]
+        codes = quantize_variables(model.policy, variables)
+        logits = apply(codes, labels, deterministic=False, rngs={"dropout": key})[:, :-1]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         valid = batch["label_paddings"] == 0
-        return jnp.sum(losses, where=valid) / jnp.maximum(jnp.sum(valid), 1), {}
+        mean = jnp.sum(losses, where=valid) / jnp.maximum(jnp.sum(valid), 1)
+        return mean, clip_metrics(variables)
 
     return loss

@@ -71,6 +71,15 @@ def read(
     return header, unpack_tree(tensors, json.loads(header.get("codes", "{}")))
 
 
+def read_format(path: str | os.PathLike) -> str | None:
+    """The format that a packed file names, None if it is no such file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("format")
+    except (OSError, SafetensorError):
+        return None
+
+
 def pack_tree(params: Any) -> tuple[Tensors, Table]:
     """Named tensors, and the table of those that are codes.
 

@@ -6,6 +6,7 @@ weights.png clips.png sensitivities.png
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.progress import Progress
 from ..core import audit, compression, metrics, run_folder
 from . import evaluation, experiment, loader, quantization_figures, training_data
 from .calibration import WEIGHTS, calibrate
+from .front_end import transducer_inputs
 from .policies import PolicyName, deploy_variables, named_policy
 from .quantization_study import Study, study
 from .recognizer import Recognizer
@@ -136,6 +138,6 @@ def load(name: str, quantize: PolicyName | None) -> tuple[SpeechConfig, dict[str
         experiment.build_model(config, data),
         params,
         training_data.training_batches(config, data),
-        data=config.data,
+        functools.partial(transducer_inputs, config.data),
     )
     return config, {"params": params, "clips": clips}

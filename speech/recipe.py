@@ -30,9 +30,8 @@ from ..core import (
     training,
     weight_noise,
 )
-from ..core.paths import named_leaves
 from ..core.quantization import is_quantized
-from .calibration import WEIGHTS
+from .calibration import clip_metrics
 from .perturbation import TokenLogits, augmented_features, noisy_prefixes, smoothed_targets
 from .policies import quantize_variables
 from .run_config import CompressionConfig, OptimizerConfig, SpeechConfig
@@ -161,7 +160,7 @@ def loss_function(
             metrics["transducer_loss"] = jnp.full_like(total, jnp.nan)
         else:
             total = metrics["transducer_loss"] + config.optimizer.ctc_weight * metrics["ctc_loss"]
-        return total, metrics | clip_metrics(params.get("clips", {}))
+        return total, metrics | clip_metrics(params)
 
     return loss
 
@@ -269,14 +268,3 @@ def utterance_losses(
     )
     logits = apply(variables, encoded, method="connect")
     return transducer, optax.ctc_loss(logits, paddings, labels, label_paddings)
-
-
-def clip_metrics(clips: dict[str, Any]) -> dict[str, jax.Array]:
-    """The clips of activation sites under the names of their sites, each number by itself."""
-    sites = {layer: branch for layer, branch in clips.items() if layer != WEIGHTS}
-    metrics = {}
-    for path, clip in named_leaves(sites):
-        for index, value in enumerate(clip.ravel()):
-            name = f"clip/{path}" if clip.size == 1 else f"clip/{path}/{index}"
-            metrics[name] = value
-    return metrics

@@ -135,6 +135,49 @@ def transcribe_nbest(
     return [join_pieces([part for _, part in sorted(group, key=_start)], nbest) for group in parts]
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def decode(
+    model: Transducer,
+    data: DataConfig,
+    beam: int,
+    nbest: int,
+    params: Any,
+    language_models: FusedModels | None,
+    waveform: jax.Array,
+    paddings: jax.Array,
+) -> NBest:
+    """Reads a batch as one compiled program: features, encoder, search.
+
+    Args:
+        model: the transducer.
+        data: which features it reads.
+        beam: hypotheses of the beam search; 1 is greedy search.
+        nbest: sequences for each recording, no more than ``beam``.
+        params: its variables.
+        language_models: what adds to the scores of the beam search, over the same labels.
+        waveform: ``[batch, samples]`` in [-1, 1].
+        paddings: ``[batch, samples]``, 1 at padded samples.
+
+    Returns:
+        The label sequences, the best first.
+    """
+    apply: Callable[..., Any] = model.apply
+    inputs, input_paddings = recognizer_inputs(data, waveform, paddings)
+    encoded, encoded_paddings = apply(params, inputs, input_paddings, method="encode")
+    network: dict[str, Any] = {
+        "predictor_step": lambda tokens, state: apply(params, tokens, state, method="predict_step"),
+        "joiner": lambda frames, prefixes: apply(params, frames, prefixes, method="join"),
+        "initial_state": model.initial_state(waveform.shape[0]),
+    }
+    if beam > 1:
+        fusion = None if language_models is None else language_models.fusion()
+        return beam_search(
+            encoded, encoded_paddings, beam=beam, nbest=nbest, fusion=fusion, **network
+        )
+    hypotheses = greedy_decode(encoded, encoded_paddings, **network)
+    return NBest(**{name: leaf[:, None] for name, leaf in hypotheses._asdict().items()})
+
+
 def save(path: str | os.PathLike, recognizer: Recognizer) -> None:
     """Packs a recognizer into one file, atomically.
 
@@ -225,49 +268,6 @@ def _read(
         paddings[row, : len(waveform)] = 0
     static = (recognizer.model, recognizer.config.data, beam, nbest)
     return jax.device_get(decode(*static, recognizer.params, language_models, batch, paddings))
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def decode(
-    model: Transducer,
-    data: DataConfig,
-    beam: int,
-    nbest: int,
-    params: Any,
-    language_models: FusedModels | None,
-    waveform: jax.Array,
-    paddings: jax.Array,
-) -> NBest:
-    """The whole way from samples to labels, as one program.
-
-    Args:
-        model: the transducer.
-        data: the sample rate and the normalization.
-        beam: hypotheses of the beam search; 1 is greedy search.
-        nbest: sequences returned, 1 if greedy.
-        params: variables of the transducer.
-        language_models: what adds to the scores of the beam search.
-        waveform: ``[batch, samples]`` in [-1, 1].
-        paddings: ``[batch, samples]``, 1 at padded samples.
-
-    Returns:
-        The label sequences.
-    """
-    apply: Callable[..., Any] = model.apply
-    inputs, input_paddings = recognizer_inputs(data, waveform, paddings)
-    encoded, encoded_paddings = apply(params, inputs, input_paddings, method="encode")
-    network: dict[str, Any] = {
-        "predictor_step": lambda tokens, state: apply(params, tokens, state, method="predict_step"),
-        "joiner": lambda frames, prefixes: apply(params, frames, prefixes, method="join"),
-        "initial_state": model.initial_state(waveform.shape[0]),
-    }
-    if beam > 1:
-        fusion = None if language_models is None else language_models.fusion()
-        return beam_search(
-            encoded, encoded_paddings, beam=beam, nbest=nbest, fusion=fusion, **network
-        )
-    hypotheses = greedy_decode(encoded, encoded_paddings, **network)
-    return NBest(**{name: leaf[:, None] for name, leaf in hypotheses._asdict().items()})
 
 
 def _transcripts(recognizer: Recognizer, found: NBest, row: int, offset: float) -> list[Transcript]:

@@ -13,6 +13,7 @@ from gossamer.cli import evaluate
 from gossamer.cli.main import COMMANDS, main
 from gossamer.speech import alternatives, experiment, recognizer
 from gossamer.speech.configs import CONFIGS
+from gossamer.speech.policies import deploy_variables
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.transducer import TransducerConfig
 
@@ -204,7 +205,13 @@ def test_fusion_and_alternatives(manifest, tmp_path, capsys):
     language_model = ["train", "language-model", "--text", "text.txt", "--labels-of"]
     language_model += ["tiny.safetensors", "--optimizer.steps", "2", "--model.size", "4"]
     assert main([*language_model, "--run", "lm"]) == 0
+    four_bits = ["--from", "lm", "--quantize", "int4_paper"]
+    assert main([*language_model, "--run", "lm4", *four_bits]) == 0
     capsys.readouterr()
+    assert main(["audit", "lm4"]) == 0
+    assert "layer_1/recurrent" in capsys.readouterr().out
+    assert main(["audit", "lm4", "--quantize", "int8"]) == 2
+    assert "`--quantize` is for recognizers" in capsys.readouterr().err
 
     fused = ["--beam", "2", "--language-model", "lm", "--source-model", "lm"]
     grid = {"language_weight": (0.5,), "source_weight": (0.5, 0.0), "length_reward": (-9.0,)}
@@ -223,6 +230,14 @@ def test_fusion_and_alternatives(manifest, tmp_path, capsys):
     reading = ["transcribe", "--run", "tiny", "0.wav", *fused]
     assert main([*reading, "--length-reward", "-99"]) == 0
     assert capsys.readouterr().out == "\n"  # every letter costs too much
+    config = dataclasses.replace(model.config, quantize="int4_paper")
+    model = model._replace(config=config)
+    codes = deploy_variables(model.model.policy, experiment.initial_parameters(model.model, 0))
+    (tmp_path / "tiny4").mkdir()
+    recognizer.save(tmp_path / "tiny4" / "recognizer.safetensors", model._replace(params=codes))
+    reading = ["transcribe", "--run", "tiny4", "0.wav", *fused[:3], "lm4", "--source-model", "lm4"]
+    assert main([*reading, "--length-reward", "-99"]) == 0
+    assert capsys.readouterr().out == "\n"
     assert main(["transcribe", "0.wav", *fused]) == 2
     assert "lm: a language model of other labels" in capsys.readouterr().err
 

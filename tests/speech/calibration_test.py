@@ -1,7 +1,9 @@
+import functools
 import itertools
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from gossamer.core.blocks import MATRIX
 from gossamer.core.quantization import Policy
 from gossamer.core.quantizers import pact_plus
 from gossamer.speech import features
-from gossamer.speech.calibration import calibrate, first_clips
+from gossamer.speech.calibration import calibrate, clip_metrics, draw_variables, first_clips
+from gossamer.speech.front_end import transducer_inputs
+from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
 from gossamer.speech.policies import named_policy
 from gossamer.speech.run_config import DataConfig
 from gossamer.speech.transducer import Transducer, TransducerConfig
@@ -31,6 +35,7 @@ LEARNED = Policy(
     activations=named_policy("int4_paper").activations,
 )
 NETWORK = Transducer(MODEL, vocabulary_size=6, policy=LEARNED)
+INPUTS = functools.partial(transducer_inputs, DataConfig())
 
 
 def make_batch(seed, learners=()):
@@ -59,7 +64,7 @@ def params():
 def clips(params):
     """Of the first two of many batches, each for two learners."""
     batches = (make_batch(seed, learners=(2,)) for seed in itertools.count(1))
-    return calibrate(NETWORK, params, batches, data=DataConfig(), number=2)
+    return calibrate(NETWORK, params, batches, INPUTS, number=2)
 
 
 def test_clips_are_means_of_percentiles_over_batches(clips):
@@ -95,12 +100,13 @@ def test_learners_are_more_rows(params, clips):
         {name: x.reshape(4, -1) for name, x in make_batch(seed, learners=(2,)).items()}
         for seed in (1, 2)
     ]
-    found = calibrate(NETWORK, params, iter(rows), data=DataConfig())
+    found = calibrate(NETWORK, params, iter(rows), INPUTS)
     chex.assert_trees_all_close(found, clips, rtol=1e-6)
 
 
 def test_every_site_with_clips_has_them(params, clips):
-    expected = jax.eval_shape(lambda: first_clips(NETWORK, params))
+    inputs = np.zeros((1, 8, 240)), np.zeros((1, 8)), np.zeros((1, 2), np.int32)
+    expected = jax.eval_shape(lambda: first_clips(NETWORK, params, *inputs))
     chex.assert_trees_all_equal_shapes(clips, expected)
     assert clips["encoder_1"]["hidden"]["clip"].shape == (2,)
     assert "output" not in clips  # bounded: a constant clip
@@ -121,6 +127,42 @@ def test_weights_have_clips_where_these_are_learned(params, clips):
     np.testing.assert_allclose([found["clip_low"], found["clip_high"]], ends, rtol=1e-5)
 
 
-def test_a_model_without_policy_is_refused(params):
+def test_clips_of_a_language_model():
+    config = LanguageModelConfig(layers=2, size=5, embedding_size=3, dropout=0.0)
+    model = LanguageModel(config, 6, named_policy("int4_paper"))
+    shape = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    variables = draw_variables(model, jax.random.key(0), shape)
+    params = variables["params"]
+    batches = [{"labels": make_batch(seed, learners=(2,))["labels"]} for seed in (1, 2)]
+    clips = calibrate(model, params, iter(batches), lambda batch: (batch["labels"],))
+    chex.assert_trees_all_equal_shapes(clips, variables["clips"])
+    assert set(clips) == {"layer_1", "layer_2", "weights"}  # the output's input is bounded
+
+    plain = model.copy(policy=None)
+    run = functools.partial(plain.apply, capture_intermediates=True, mutable=["intermediates"])
+
+    def clip(batch):
+        _, noted = jax.jit(run)({"params": params}, batch["labels"].reshape(4, 3))
+        hidden, _ = noted["intermediates"]["layer_2"]["__call__"][0]
+        return np.percentile(np.abs(np.asarray(hidden, np.float64)), 99.9)
+
+    np.testing.assert_allclose(
+        clips["layer_2"]["hidden"]["clip"], [np.mean([clip(batch) for batch in batches])], rtol=1e-5
+    )
+
+
+def test_metrics_name_the_sites(clips):
+    metrics = clip_metrics({"params": {}, "clips": clips})
+    assert metrics["clip/encoder_1/input/clip_low"] == clips["encoder_1"]["input"]["clip_low"]
+    for direction in range(2):  # a clip for each
+        name = f"clip/encoder_1/hidden/clip/{direction}"
+        assert metrics[name] == clips["encoder_1"]["hidden"]["clip"][direction]
+    assert not any("weights" in name for name in metrics)
+    assert clip_metrics({"params": {}}) == {}
+
+
+def test_a_model_without_policy_or_without_batches_is_refused(params):
     with pytest.raises(ValueError, match="`model` must have a policy"):
-        calibrate(NETWORK.copy(policy=None), params, iter([]), data=DataConfig())
+        calibrate(NETWORK.copy(policy=None), params, iter([]), INPUTS)
+    with pytest.raises(ValueError, match="`batches` must hold at least one"):
+        calibrate(NETWORK, params, iter([]), INPUTS)

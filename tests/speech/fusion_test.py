@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from gossamer.speech.beam import beam_search
-from gossamer.speech.fusion import density_ratio, shallow_fusion, tune
+from gossamer.speech.calibration import draw_variables
+from gossamer.speech.fusion import FusedModels, density_ratio, shallow_fusion, tune
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.policies import deploy_variables, named_policy
 
 VOCABULARY = 3
 EXTERNAL = np.array([[0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [0.2, 0.5, 0.3]], np.float32)
@@ -114,20 +116,25 @@ def test_the_blank_gets_nothing():
     assert float(found.scores[0, 0]) == pytest.approx(acoustic(()), rel=1e-6)
 
 
-def test_an_lstm_model_scores_as_it_does_on_whole_sequences():
-    model = LanguageModel(LanguageModelConfig(layers=2, size=5, embedding_size=4), VOCABULARY)
-    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
-    params = jax.tree.map(lambda leaf: 3 * leaf, params)
+@pytest.mark.parametrize("name", [None, "int4_paper"])
+def test_an_lstm_model_scores_as_it_does_on_whole_sequences(name):
+    config = LanguageModelConfig(layers=2, size=5, embedding_size=4)
+    model = LanguageModel(config, VOCABULARY, named_policy(name))
+    shape = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    variables = draw_variables(model, jax.random.key(0), shape)
+    variables["params"] = jax.tree.map(lambda leaf: 3 * leaf, variables["params"])
+    variables = deploy_variables(model.policy, variables)
 
     @jax.jit
-    def run(params, weight):
-        return find(shallow_fusion(model.bind(params), weight=weight))
+    def run(language_models):
+        return find(language_models.fusion())
 
     for weight in (0.3, 0.8):
-        scores = lists(jax.device_get(run(params, weight)))
+        language_models = FusedModels((model,), (variables,), (weight,))
+        scores = lists(jax.device_get(run(language_models)))
         assert len(scores) == 7
         padded = jnp.asarray([(*labels, 0, 0)[:2] for labels in scores])
-        whole = np.asarray(jax.jit(model.apply)(params, padded))
+        whole = np.asarray(jax.jit(model.apply)(variables, padded))
         whole = whole - np.log(np.sum(np.exp(whole), axis=2, keepdims=True))
         for row, (labels, score) in enumerate(scores.items()):
             spoken = sum(float(whole[row, u, label]) for u, label in enumerate(labels))

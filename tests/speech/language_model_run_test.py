@@ -4,12 +4,16 @@ import dataclasses
 import json
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gossamer.speech import language_model_run, sentences
+from gossamer.core.audit import audit, float_share
+from gossamer.core.paths import named_leaves
+from gossamer.core.quantization import is_quantized
+from gossamer.speech import experiment, language_model_run, packing, sentences
 from gossamer.speech.language_model import LanguageModelConfig
 from gossamer.speech.language_model_run import LanguageModelRun, TrainedLanguageModel
 from gossamer.speech.run_config import LearnersConfig, OptimizerConfig
@@ -18,6 +22,7 @@ from gossamer.speech.text import Vocabulary
 pytestmark = pytest.mark.usefixtures("plain_code")
 
 TINY = LanguageModelConfig(size=16, embedding_size=8, dropout=0.0)
+STILL = OptimizerConfig(steps=0)  # calibration is all
 
 
 def run_config(folder, **options):
@@ -32,10 +37,10 @@ def run_config(folder, **options):
     )
 
 
-def trained_at_random(vocabulary):
-    model = TrainedLanguageModel(TINY, vocabulary, None).model
+def trained_at_random(vocabulary, config=TINY):
+    model = TrainedLanguageModel(config, vocabulary, None).model
     labels = jnp.zeros((1, 2), jnp.int32)
-    return TrainedLanguageModel(TINY, vocabulary, jax.jit(model.init)(jax.random.key(0), labels))
+    return TrainedLanguageModel(config, vocabulary, jax.jit(model.init)(jax.random.key(0), labels))
 
 
 def test_perplexity_by_the_chain_rule():
@@ -76,6 +81,12 @@ def test_what_is_no_language_model_is_refused(tmp_path):
         language_model_run.load(tmp_path / "nothing.safetensors")
     with pytest.raises(ValueError, match="`--engine` must be vmap"):
         language_model_run.train(run_config(tmp_path, learners=LearnersConfig(engine="threads")))
+    still = dataclasses.replace(run_config(tmp_path, quantize="int8"), optimizer=STILL)
+    with pytest.raises(ValueError, match=r"`--optimizer.steps` must be positive, got 0;.*`--from`"):
+        language_model_run.train(still)
+    with pytest.raises(ValueError, match=r"`quantize` must be one of int4_paper.*got 'int5'"):
+        language_model_run.train(run_config(tmp_path, quantize="int5"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_saved_parameters_come_back_in_half_precision(tmp_path):
@@ -89,3 +100,74 @@ def test_saved_parameters_come_back_in_half_precision(tmp_path):
         loaded.params,
         trained.params,
     )
+
+
+def test_reads_files_of_the_first_format(tmp_path):
+    trained = trained_at_random(Vocabulary.of(["abc"]))
+    header = {
+        "format": "gossamer-language-model-1",
+        "config": json.dumps(dataclasses.asdict(trained.config)),
+        "vocabulary": json.dumps(trained.vocabulary.characters),
+    }
+    packing.write(tmp_path / "lm.safetensors", trained.params, header)
+    loaded = language_model_run.load(tmp_path / "lm.safetensors")
+    assert (loaded.quantize, loaded.model) == (None, trained.model)
+    chex.assert_trees_all_equal_structs(loaded.params, trained.params)
+
+
+def test_a_run_under_a_policy_starts_from_a_float_one_and_packs_codes(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"press {a}{b} now\n" for a in "abcdefgh" for b in "stuvwxyz"))
+    wide = dataclasses.replace(TINY, layers=2)
+    source = tmp_path / "float.safetensors"
+    vocabulary = experiment.find_recognizer("prompts").vocabulary
+    language_model_run.save(source, trained_at_random(vocabulary, wide))
+    quantized = dataclasses.replace(
+        run_config(tmp_path / "int4", text=(str(text),), quantize="int4_paper"),
+        model=wide,
+        start_from=str(source),
+    )
+    calibrated = dataclasses.replace(quantized, run=tmp_path / "still", optimizer=STILL)
+    start = language_model_run.train(calibrated)
+    assert language_model_run.train(calibrated) == start  # nothing there hinders it
+    found = language_model_run.train(quantized)
+    assert found.label < start.label
+    loaded = language_model_run.load(tmp_path / "int4")
+    assert loaded.quantize == "int4_paper"
+    first = language_model_run.load(tmp_path / "still").params["clips"]
+    assert set(first) == {"layer_1", "layer_2"}
+    moved = jax.tree.map(lambda new, old: abs(new - old).item(), loaded.params["clips"], first)
+    assert min(jax.tree.leaves(moved)) > 1e-4  # clips learn too
+    weights = named_leaves(loaded.params["params"], is_leaf=is_quantized)
+    assert {path for path, leaf in weights if not is_quantized(leaf)} == {
+        "layer_1/bias", "layer_2/bias", "output/bias"
+    }  # fmt: skip
+    labels = jnp.ones((2, 3), jnp.int32)
+    network = loaded.model
+    products = audit(
+        network.apply, loaded.params, labels, policy=network.policy, params=loaded.params["params"]
+    )
+    assert float_share(products) == 0
+    log = (tmp_path / "int4" / "metrics.jsonl").read_text()
+    assert '"clip/layer_2/hidden/clip"' in log
+
+    with pytest.raises(ValueError, match="has parameters of other shapes"):
+        language_model_run.train(dataclasses.replace(quantized, run=tmp_path / "x", model=TINY))
+    with pytest.raises(ValueError, match="holds codes, not numbers to go on from"):
+        language_model_run.train(
+            dataclasses.replace(quantized, run=tmp_path / "x", start_from=str(tmp_path / "int4"))
+        )
+    other = tmp_path / "other.safetensors"
+    language_model_run.save(other, trained_at_random(Vocabulary.of(["abc"])))
+    with pytest.raises(ValueError, match="has another vocabulary than this run"):
+        language_model_run.train(
+            dataclasses.replace(quantized, run=tmp_path / "x", start_from=str(other))
+        )
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_run_under_a_policy_may_start_from_scratch(tmp_path):
+    config = run_config(tmp_path / "lm", quantize="int8", learners=LearnersConfig(number=2))
+    found = language_model_run.train(config)
+    assert found.label < 20
+    assert language_model_run.train(config) == found

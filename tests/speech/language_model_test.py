@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from gossamer.core.audit import audit, float_share
+from gossamer.speech import language_model_run
+from gossamer.speech.calibration import calibrate, draw_variables
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.language_model_run import TrainedLanguageModel
 from gossamer.speech.policies import deploy_variables, named_policy, quantize_variables
+from gossamer.speech.sentences import pad
+from gossamer.speech.text import Vocabulary
 
 CONFIG = LanguageModelConfig(layers=2, size=12, embedding_size=6, dropout=0.5)
 VOCABULARY = 7
@@ -65,17 +70,31 @@ def test_every_product_is_quantized():
     assert len(found.products) == 6  # the embedding, two products a layer, the output
 
 
-def test_deployed_codes_have_the_same_logits():
-    policy = named_policy("int4_paper")
+@pytest.mark.parametrize("name", ["int4_paper", "int4_max", "int8"])
+def test_packed_codes_give_the_bits_of_training(name, tmp_path):
+    policy, characters = named_policy(name), Vocabulary.of(["abcdef"])
     model = LanguageModel(CONFIG, VOCABULARY, policy)
-    variables = jax.jit(model.init)(jax.random.key(0), LABELS)
-    variables["clips"]["weights"] = {}
+    variables = draw_variables(model, jax.random.key(0), jax.ShapeDtypeStruct((1, 2), jnp.int32))
+    params = variables["params"]
+    generator = np.random.default_rng(0)
+    texts = [generator.integers(1, VOCABULARY, size=size) for size in (3, 40, 17, 64)]
+    batches = [pad(texts[:1] * 4), pad(texts)]
+    clips = calibrate(model, params, iter(batches), lambda batch: (batch["labels"],))
+    variables = {"params": params, "clips": clips}
 
-    def train_forward(variables):
-        return model.apply(quantize_variables(policy, variables), LABELS)
+    @jax.jit
+    def train_forward(variables, labels):  # codes are computed in the program
+        return model.apply(quantize_variables(policy, variables), labels)
 
-    deployed = jax.jit(model.apply)(deploy_variables(policy, variables), LABELS)
-    np.testing.assert_array_equal(jax.jit(train_forward)(variables), deployed)
+    deployed = deploy_variables(policy, variables)
+    path = tmp_path / "lm.safetensors"
+    language_model_run.save(path, TrainedLanguageModel(CONFIG, characters, deployed, name))
+    loaded = language_model_run.load(path)
+    assert loaded.model == model
+    evaluate = jax.jit(loaded.model.apply)
+    for batch in batches:  # as `measure_perplexity` pads them
+        expected = train_forward(variables, batch["labels"])
+        np.testing.assert_array_equal(evaluate(loaded.params, batch["labels"]), expected)
 
 
 def test_no_layers_are_refused():

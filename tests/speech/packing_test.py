@@ -11,7 +11,7 @@ from gossamer.core.compression import compression_report
 from gossamer.core.quantized import Quantized
 from gossamer.speech.language_model import PRESETS as LM_PRESETS
 from gossamer.speech.language_model import LanguageModel
-from gossamer.speech.packing import pack_tree, unpack_tree
+from gossamer.speech.packing import pack_tree, read_format, unpack_tree, write
 from gossamer.speech.policies import deploy_variables, named_policy
 from gossamer.speech.transducer import PRESETS, Transducer
 
@@ -128,3 +128,12 @@ def test_recognizer_and_language_models_of_the_paper_shrink_as_in_the_paper():
     assert report.ratio >= 7.6
     assert report.float_bytes > 4 * 110e6
     assert all(x.bits == 4 for x in report.tensors if x.path.endswith(("kernel", "recurrent")))
+
+
+def test_a_file_tells_its_format(tmp_path):
+    path = tmp_path / "codes.safetensors"
+    assert read_format(path) is None
+    write(path, {"kernel": draw_codes(4, (3, 2))}, {"format": "mine-1"})
+    assert read_format(path) == "mine-1"
+    path.write_text("no tensors")
+    assert read_format(path) is None

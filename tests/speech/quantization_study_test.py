@@ -1,5 +1,7 @@
 """The study of a quantized transducer: it measures what it says."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from gossamer.core.audit import float_share
 from gossamer.core.compression import compression_report
 from gossamer.speech import features
 from gossamer.speech.calibration import calibrate
+from gossamer.speech.front_end import transducer_inputs
 from gossamer.speech.policies import deploy_variables, named_policy
 from gossamer.speech.quantization_study import study
 from gossamer.speech.recipe import utterance_losses
@@ -43,7 +46,8 @@ def variables():
     inputs = np.zeros((1, 8, 240), np.float32), np.zeros((1, 8), np.float32)
     drawn = FLOAT.lazy_init(jax.random.key(0), *inputs, np.zeros((1, 2), np.int32))
     params = drawn["params"]
-    clips = calibrate(NETWORK, params, iter([make_batch(1)]), data=DataConfig(), number=1)
+    inputs = functools.partial(transducer_inputs, DataConfig())
+    clips = calibrate(NETWORK, params, iter([make_batch(1)]), inputs)
     return {"params": params, "clips": clips}
 
 

@@ -160,7 +160,8 @@ def quantized(model):
     """The same recognizer with 4-bit codes and clips that its values fill."""
     policy = named_policy("int4_paper")
     network = Transducer(CONFIG.model, vocabulary_size=len(model.vocabulary), policy=policy)
-    clips = jax.eval_shape(lambda: first_clips(network, model.params["params"]))
+    inputs = np.zeros((1, 8, 240)), np.zeros((1, 8)), np.zeros((1, 2), np.int32)
+    clips = jax.eval_shape(lambda: first_clips(network, model.params["params"], *inputs))
     features = clips.pop("encoder_1")
     clips = jax.tree.map_with_path(partial(first_clip, 0.2), clips)
     clips["encoder_1"] = jax.tree.map_with_path(partial(first_clip, 1.0), features)
