@@ -19,6 +19,7 @@ real-time factors and the bytes of all files that a search needs.
 
 import argparse
 import dataclasses
+import gc
 import statistics
 import tempfile
 import time
@@ -44,14 +45,14 @@ from gossamer.speech.transcriber.transcriber import EncoderState, Search, Transc
 PAPER = transducer.PRESETS["paper"]
 STREAMING = dataclasses.replace(PAPER, encoder_size=1088, bidirectional=False)
 PART = 16  # frames of 20 ms
-ARITHMETICS: dict[str, list[Arithmetic]] = {
-    "float32": ["float"],
-    "int8": ["integer"],
-    "int4": ["integer", "blockwise"],
+ARITHMETICS: dict[str, list[tuple[Arithmetic, Arithmetic]]] = {  # recognizer, language models
+    "float32": [("float", "float")],
+    "int8": [("integer", "integer")],
+    "int4": [("integer", "integer"), ("integer", "blockwise"), ("blockwise", "blockwise")],
 }
 MODELS = ("external", "source")
 BEAMS = (1, 4, 8, 16, 32)
-WEIGHTS = {"external_weight": 0.3, "source_weight": 0.2}
+WEIGHTS = {"external_weight": 0.2, "source_weight": 0.1, "length_reward": 0.1}
 
 
 def widen(tree: Any, like: Any) -> Any:
@@ -163,7 +164,7 @@ def time_encoder(transcriber: Transcriber, waveforms: list[np.ndarray], rounds: 
     return timed(lambda: [transcriber.encode(waveform) for waveform in waveforms], rounds)
 
 
-def time_streaming(transcriber: Transcriber, waveforms: list[np.ndarray], rounds: int) -> float:
+def time_parts(transcriber: Transcriber, waveforms: list[np.ndarray], rounds: int) -> float:
     def run():
         for waveform in waveforms:
             state = EncoderState(transcriber._encoder, transcriber.manifest)
@@ -188,6 +189,7 @@ def main():
     parser.add_argument("--source", nargs="+", required=True)
     parser.add_argument("--seconds", type=float, default=40.0, help="of recordings")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prune", type=float, default=6.0, help="see `Search`")
     parser.add_argument("--beams", type=int, nargs="+", default=BEAMS)
     options = parser.parse_args()
     recognizers = {"float32": "prompts"} | dict(pair.split("=") for pair in options.recognizers)
@@ -198,7 +200,7 @@ def main():
             waveforms.append(utterance.waveform)
             total += len(utterance.waveform) / 8000
     print(f"{len(waveforms)} recordings, {total:.1f} s\n")
-    print(f"{'':24}{'MB':>8}{'encoder':>9}{'in parts':>9}", end="")
+    print(f"{'':28}{'MB':>8}{'encoder':>9}{'in parts':>9}", end="")
     print("".join(f"{f'beam {beam}':>9}" for beam in options.beams))
     with tempfile.TemporaryDirectory() as folder:
         for name, run in recognizers.items():
@@ -210,29 +212,42 @@ def main():
                 **WEIGHTS,
             )
             whole, streaming = enlarge(small, PAPER), enlarge(small, STREAMING)
-            for kind in ARITHMETICS.get(name, ARITHMETICS["int4"]):
-                path = Path(folder) / f"{name}-{kind}"
-                sizes = export(whole, path, arithmetic=kind, fusion=fusion)
-                export(streaming, f"{path}-streaming", arithmetic=kind)
+            for kind, model_kind in ARITHMETICS.get(name, ARITHMETICS["int4"]):
+                path = Path(folder) / f"{name}-{kind}-{model_kind}"
+                sizes = export(
+                    whole, path, arithmetic=kind, model_arithmetic=model_kind, fusion=fusion
+                )
                 transcriber = Transcriber(path)
-                encoder = time_encoder(transcriber, waveforms, options.rounds) / total
-                parts = Transcriber(f"{path}-streaming")
-                in_parts = time_streaming(parts, waveforms, options.rounds) / total
-                del parts
-                for fused in (False, True):
-                    weight = None if fused else 0.0  # None: as exported
-                    label = f"{name} {kind}" if not fused else "  density ratio"
-                    size = sum(sizes.values()) if fused else sum(list(sizes.values())[:3])
-                    print(f"{label:24}{size / 1e6:8.1f}", end="")
-                    print(f"{encoder:9.4f}{in_parts:9.4f}", end="", flush=True)
-                    for beam in options.beams:
-                        if fused and beam == 1:
-                            print(f"{'':9}", end="")
-                            continue
-                        search = Search(beam, external_weight=weight, source_weight=weight)
-                        seconds = time_search(transcriber, vectors, search, options.rounds)
-                        print(f"{seconds / total:9.4f}", end="", flush=True)
-                    print()
+                gc.collect()
+                gc.freeze()  # a program that reads speech does not hold all of JAX
+                if kind == model_kind:
+                    export(streaming, f"{path}-parts", arithmetic=kind)
+                    encoders = [
+                        time_encoder(transcriber, waveforms, options.rounds) / total,
+                        time_parts(Transcriber(f"{path}-parts"), waveforms, options.rounds) / total,
+                    ]
+                    size = sum(size for part, size in sizes.items() if part not in MODELS)
+                    print(f"{f'{name} {kind}':28}{size / 1e6:8.1f}", end="")
+                    print("".join(f"{factor:9.4f}" for factor in encoders), end="", flush=True)
+                    print_search(transcriber, vectors, total, options, fused=False)
+                size = sum(sizes.values())
+                print(f"{f'  density ratio, {model_kind}':28}{size / 1e6:8.1f}{'':18}", end="")
+                print_search(transcriber, vectors, total, options, fused=True)
+
+
+def print_search(
+    transcriber: Transcriber, vectors: list[np.ndarray], total: float, options: Any, *, fused: bool
+) -> None:
+    """The real-time factors of the search with all beams, as the rest of a line."""
+    weight = None if fused else 0.0  # None: as exported
+    for beam in options.beams:
+        if fused and beam == 1:
+            print(f"{'':9}", end="")
+            continue
+        search = Search(beam, external_weight=weight, source_weight=weight, prune=options.prune)
+        seconds = time_search(transcriber, vectors, search, options.rounds)
+        print(f"{seconds / total:9.4f}", end="", flush=True)
+    print()
 
 
 if __name__ == "__main__":

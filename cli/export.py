@@ -39,6 +39,9 @@ class Arguments:
     arithmetic: Literal["integer", "blockwise", "float"] = "integer"
     """Products of a quantized model: exact ones of integers, ONNX Runtime's products with weights
     that stay in 4 bits, or in float32."""
+    model_arithmetic: Literal["integer", "blockwise", "float"] | None = None
+    """Products of quantized language models, by default the same; `blockwise` is faster for those
+    that are larger than the processor's cache."""
     language_model: Path | None = None
     """A language model for the beam search: run folder of `gossamer train language-model`, or its
     packed file."""
@@ -77,6 +80,7 @@ def main(words: list[str]) -> int:
         _find(arguments),
         arguments.folder,
         arithmetic=arguments.arithmetic,
+        model_arithmetic=arguments.model_arithmetic,
         fusion=_fusion(arguments),
     )
     for name, size in sizes.items():

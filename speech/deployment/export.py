@@ -68,6 +68,7 @@ def export(
     path: str | os.PathLike,
     *,
     arithmetic: Arithmetic = "integer",
+    model_arithmetic: Arithmetic | None = None,
     fusion: Fusion = Fusion(),  # noqa: B008 (immutable)
 ) -> dict[str, int]:
     """Writes a recognizer, and language models for its search.
@@ -76,6 +77,7 @@ def export(
         recognizer: in float or quantized.
         path: folder to write; it must not exist.
         arithmetic: of quantized products, see `deployment.arithmetic`.
+        model_arithmetic: of those of the language models; None stands for the same.
         fusion: language models of the recognizer's labels.
 
     Returns:
@@ -102,7 +104,7 @@ def export(
         "predictor": networks.predictor(model, params, arithmetic),
         "joiner": networks.joiner(model, params, arithmetic),
     } | {
-        name: networks.language_model(trained.model, trained.params, arithmetic)
+        name: networks.language_model(trained.model, trained.params, model_arithmetic or arithmetic)
         for name, trained in fusion.models().items()
     }
     for name, graph in graphs.items():

@@ -208,9 +208,9 @@ class BeamSearch:
         pending = rows[sorted(asked)]
         was_behind = False
         for table, _ in self._models:
-            late = pending[table.is_behind[pending]]
-            if len(late):
-                table.catch_up(late)
+            if table.is_behind[pending].any():
+                # The weights must cross memory for one row as for all: the others will be asked.
+                table.catch_up(rows[table.is_behind[rows]])
                 was_behind = True
         return was_behind
 

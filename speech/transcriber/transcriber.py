@@ -35,7 +35,7 @@ class Search:
     """What that of the source language model counts against a label."""
     length_reward: float | None = None
     """Added for each label."""
-    prune: float = 8.0
+    prune: float = 6.0
     """How far below the best hypothesis others are dropped, in nats; infinity drops none."""
 
     def __post_init__(self):
