@@ -33,9 +33,11 @@ import numpy as np
 from gossamer.core.quantized import Quantized
 from gossamer.speech import experiment, language_model, language_model_run, transducer
 from gossamer.speech.corpus import telephone_prompts
+from gossamer.speech.decoding import beam_search, greedy_decode
 from gossamer.speech.deployment.arithmetic import Arithmetic
 from gossamer.speech.deployment.export import Fusion, export
 from gossamer.speech.front_end import recognizer_inputs
+from gossamer.speech.fusion import FusedModels
 from gossamer.speech.language_model_run import TrainedLanguageModel
 from gossamer.speech.policies import deploy_variables
 from gossamer.speech.recognizer import Recognizer
@@ -182,6 +184,75 @@ def time_search(
     return timed(lambda: [transcriber.search(encoded, search) for encoded in vectors], rounds)
 
 
+def time_xla(
+    large: Recognizer,
+    fusion: Fusion,
+    waveforms: list[np.ndarray],
+    vectors: list[np.ndarray],
+    options: Any,
+) -> tuple[float, list[float], list[float]]:
+    """Seconds of the encoder, and of the search without and with language models, in JAX.
+
+    Recordings are padded to the same length, so that each program is compiled once.
+    """
+    model: Any = large.model
+    longest = max(map(len, waveforms))
+    sounds = [np.pad(x, (0, longest - len(x)))[None] for x in waveforms]
+    masks = [(np.arange(longest)[None] >= len(x)).astype(np.float32) for x in waveforms]
+
+    @jax.jit
+    def encode(params, sound, mask):
+        inputs, paddings = recognizer_inputs(large.config.data, sound, mask)
+        return model.apply(params, inputs, paddings, method="encode")
+
+    def run(function, *arguments):
+        for rows in zip(*arguments, strict=True):
+            jax.block_until_ready(function(large.params, *rows))
+
+    encoder = timed(lambda: run(encode, sounds, masks), options.rounds)
+    frames = max(map(len, vectors))
+    encoded = [np.pad(x, ((0, frames - len(x)), (0, 0)))[None] for x in vectors]
+    paddings = [(np.arange(frames)[None] >= len(x)).astype(np.float32) for x in vectors]
+    trained = list(fusion.models().values())
+    fused = FusedModels(
+        tuple(one.model for one in trained),
+        tuple(one.params for one in trained),
+        weights=(fusion.external_weight, -fusion.source_weight),
+        length_reward=fusion.length_reward,
+    )
+
+    def build(beam, models):
+        @jax.jit
+        def search(params, encoded, paddings):
+            network: Any = {
+                "predictor_step": lambda *x: model.apply(params, *x, method="predict_step"),
+                "joiner": lambda *x: model.apply(params, *x, method="join"),
+                "initial_state": model.initial_state(1),
+            }
+            if beam == 1:
+                return greedy_decode(encoded, paddings, **network)
+            added = None if models is None else models.fusion()
+            return beam_search(encoded, paddings, beam=beam, nbest=1, fusion=added, **network)
+
+        return search
+
+    def measure(beam, models):
+        return timed(lambda: run(build_once(beam, models), encoded, paddings), options.rounds)
+
+    programs: dict[Any, Any] = {}
+
+    def build_once(beam, models):
+        key = beam, models is None
+        programs.setdefault(key, build(beam, models))
+        return programs[key]
+
+    return (
+        encoder,
+        [measure(beam, None) for beam in options.beams],
+        [measure(beam, fused) for beam in options.beams if beam > 1],
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description="Real-time factors of exported recognizers.")
     parser.add_argument("--recognizers", nargs="*", default=[], help="NAME=RUN, quantized ones")
@@ -189,6 +260,7 @@ def main():
     parser.add_argument("--source", nargs="+", required=True)
     parser.add_argument("--seconds", type=float, default=40.0, help="of recordings")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--xla", nargs="*", default=[], help="names to run in JAX too")
     parser.add_argument("--prune", type=float, default=6.0, help="see `Search`")
     parser.add_argument("--beams", type=int, nargs="+", default=BEAMS)
     options = parser.parse_args()
@@ -212,6 +284,12 @@ def main():
                 **WEIGHTS,
             )
             whole, streaming = enlarge(small, PAPER), enlarge(small, STREAMING)
+            if name in options.xla:
+                encoder, *searches = time_xla(whole, fusion, waveforms, vectors, options)
+                print(f"{f'{name} XLA':28}{'':8}{encoder / total:9.4f}{'':9}", end="")
+                print("".join(f"{seconds / total:9.4f}" for seconds in searches[0]))
+                print(f"{'  density ratio':28}{'':26}{'':9}", end="")
+                print("".join(f"{seconds / total:9.4f}" for seconds in searches[1]), flush=True)
             for kind, model_kind in ARITHMETICS.get(name, ARITHMETICS["int4"]):
                 path = Path(folder) / f"{name}-{kind}-{model_kind}"
                 sizes = export(

@@ -15,6 +15,7 @@ USAGE = """usage: gossamer train FIELD ...
 fields:
   speech            an LSTM transducer on telephone prompts or on your own recordings
   language-model    an LSTM language model of a recognizer's labels, on its transcripts or any text
+  hybrid            a bidirectional LSTM of tied phone states, from a flat start
 
 examples:
   gossamer train speech demo
@@ -39,6 +40,14 @@ examples:
       --optimizer.steps 200 --optimizer.peak-learning-rate 1e-3     at 4 bits"""
 
 
+HYBRID = """Train the acoustic model of a hybrid recognizer: phones from a lexicon, states aligned
+from a flat start, tied by trees. The same command continues an interrupted run.
+
+examples:
+  gossamer train hybrid --run runs/hybrid
+  gossamer train hybrid --lexicon graphemic --data.corpus my/manifest.tsv --pdfs 800"""
+
+
 @dataclasses.dataclass(frozen=True)
 class Arguments(SpeechConfig):
     """A speech training run and where it goes."""
@@ -54,8 +63,12 @@ def main(words: list[str]) -> int:
         return 0
     if words[0] == "language-model":
         return _train_language_model(words[1:])
+    if words[0] == "hybrid":
+        return _train_hybrid(words[1:])
     if words[0] != "speech":
-        raise ValueError(f"no field {words[0]!r} to train; choose from speech, language-model.")
+        raise ValueError(
+            f"no field {words[0]!r} to train; choose from speech, language-model, hybrid."
+        )
     presets = {
         name: (preset.description, Arguments(**_fields(preset.config)))
         for name, preset in CONFIGS.items()
@@ -83,6 +96,18 @@ def _train_language_model(words: list[str]) -> int:
     )
     found = language_model_run.train(config)
     print(f"Held-out perplexity: {found.label:.2f} for a label, {found.word:.0f} for a word")
+    return 0
+
+
+def _train_hybrid(words: list[str]) -> int:
+    from ..speech import hybrid_run
+
+    config = tyro.cli(
+        hybrid_run.HybridRun, prog="gossamer train hybrid", description=HYBRID, args=words
+    )
+    hybrid_run.train(config)
+    folder = config.run or Path("runs/hybrid")
+    print(f"Packed model: {folder / hybrid_run.PACKED}", file=sys.stderr)
     return 0
 
 

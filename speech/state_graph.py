@@ -7,15 +7,26 @@ row; every state has itself as a predecessor besides those listed.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from .tying import SILENCE, Context, Tying
 
 NO_WORD = -1
-Pronunciations = Mapping[str, Sequence[Sequence[str]]]  # of each word
+
+
+class Pronunciations(Protocol):
+    """The phones of words, at least one row each: a `Lexicon`, or a dictionary."""
+
+    def __contains__(self, word: object, /) -> bool:
+        """Whether there is such a word."""
+        ...
+
+    def __getitem__(self, word: str, /) -> Sequence[Sequence[str]]:
+        """The pronunciations of a word."""
+        ...
 
 
 class Slot(NamedTuple):
@@ -65,11 +76,11 @@ def build(words: Sequence[str], pronunciations: Pronunciations, tying: Tying) ->
         >>> [graph.phones[slot].phone for slot in graph.slots]
         ['SIL', 'AH', 'AH', 'SIL']
     """
-    missing = sorted({word for word in words if not pronunciations.get(word)})
+    missing = sorted({word for word in words if word not in pronunciations})
     if missing:
         raise ValueError(
             f"no pronunciation of {', '.join(missing)}; add them to the lexicon, or let letters "
-            "tell (`lexicon.covering`)."
+            "tell (`letter_to_sound.cover`)."
         )
     slots, arcs, first, last = _lay_out(words, pronunciations)
     unknown = sorted({slot.phone for slot in slots} - set(tying.phones))

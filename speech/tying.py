@@ -78,14 +78,14 @@ class Tying:
             raise ValueError(f"`phones` must hold {SILENCE!r}, got {self.phones}.")
         if set(self.phones) != set(self.trees):
             raise ValueError("`trees` must hold the states of every phone and no other.")
-        leaves = sorted(leaf for trees in self.trees.values() for t in trees for leaf in _leaves(t))
-        if leaves != list(range(len(leaves))):
+        every = sorted(leaf for trees in self.trees.values() for t in trees for leaf in leaves(t))
+        if every != list(range(len(every))):
             raise ValueError("`trees` must number their leaves from 0, each once.")
 
     @property
     def num_pdfs(self) -> int:
         """Number of tied states."""
-        return sum(1 for trees in self.trees.values() for tree in trees for _ in _leaves(tree))
+        return sum(len(leaves(tree)) for trees in self.trees.values() for tree in trees)
 
     def num_states(self, phone: str) -> int:
         """States of a phone.
@@ -200,9 +200,9 @@ def grow(
         number += 1
         consider(yes)
         consider(no)
-    leaves = itertools.count()
+    numbers = itertools.count()
     trees = {
-        phone: tuple(_freeze(branch, leaves) for branch in branches)
+        phone: tuple(_freeze(branch, numbers) for branch in branches)
         for phone, branches in roots.items()
     }
     return Tying(base.phones, trees)
@@ -216,11 +216,11 @@ class _Branch:
     split: tuple[str, frozenset[str], "_Branch", "_Branch"] | None = None
 
 
-def _freeze(branch: _Branch, leaves: Iterator[int]) -> Node:
+def _freeze(branch: _Branch, numbers: Iterator[int]) -> Node:
     if branch.split is None:
-        return next(leaves)
+        return next(numbers)
     side, asked, yes, no = branch.split
-    return Question(side, asked, _freeze(yes, leaves), _freeze(no, leaves))
+    return Question(side, asked, _freeze(yes, numbers), _freeze(no, numbers))
 
 
 def _find_split(
@@ -294,12 +294,11 @@ def _log_likelihood(moments: Moments, floor: np.ndarray) -> float:
     return float(-0.5 * moments.number * np.sum(np.log(_variance(moments, floor))))
 
 
-def _leaves(node: Node) -> Iterator[int]:
+def leaves(node: Node) -> list[int]:
+    """The tied states of a tree."""
     if isinstance(node, Question):
-        yield from _leaves(node.yes)
-        yield from _leaves(node.no)
-    else:
-        yield node
+        return leaves(node.yes) + leaves(node.no)
+    return [node]
 
 
 def _to_json(node: Node) -> Any:
