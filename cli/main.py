@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "score a run on held-out recordings",
     "audit": "show what quantization does to a model",
     "transcribe": "read audio files",
+    "align": "tell when the words of a known text are spoken",
     "export": "write a recognizer that runs without JAX",
     "corpus": "list licensed recordings, or make synthetic ones",
     "alternatives": "decode n-best lists of a corpus",

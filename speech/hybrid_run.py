@@ -198,6 +198,42 @@ def train(config: HybridRun) -> Hybrid:
     return result
 
 
+def read_run(folder: str | Path) -> Hybrid:
+    """The packed recognizer of a finished run.
+
+    Raises:
+        ValueError: if the folder holds none.
+    """
+    path = Path(folder) / PACKED
+    if not path.exists():
+        raise ValueError(
+            f"{folder}: no {PACKED} there; `gossamer train hybrid --run {folder}` writes it when the "
+            "run ends."
+        )
+    return hybrid.load(path)
+
+
+def find_pronunciations(folder: str | Path, name: str | None, words: Sequence[str]) -> Lexicon:
+    """The pronunciations of words for the recognizer of a run.
+
+    Args:
+        folder: of the run.
+        name: see `HybridRun.lexicon`; None stands for that of the run.
+        words: which words.
+
+    Raises:
+        ValueError: if the lexicon cannot be read, or words have no pronunciation.
+    """
+    if name is not None:
+        return load_lexicon(name, words)
+    known = lexicon.read(Path(folder) / LEXICON)
+    missing = [word for word in words if word not in known]
+    if not missing:
+        return known.of(words)
+    kind = run_folder.read_config(folder)["lexicon"]
+    return load_lexicon(kind, words)
+
+
 def load_lexicon(name: str, words: Sequence[str]) -> Lexicon:
     """The pronunciations of words.
 

@@ -60,7 +60,14 @@ def test_help_of_everything(capsys):
     assert main([]) == 0
     listed = capsys.readouterr().out
     assert all(command in listed for command in COMMANDS)
-    for words in (["train", "speech"], ["evaluate"], ["transcribe"], ["alternatives"], ["export"]):
+    for words in (
+        ["train", "speech"],
+        ["evaluate"],
+        ["transcribe"],
+        ["alternatives"],
+        ["export"],
+        ["align"],
+    ):
         with pytest.raises(SystemExit) as stop:
             main([*words, "--help"])
         assert stop.value.code == 0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from gossamer.cli.main import main
 from gossamer.speech import hybrid, hybrid_run
 from gossamer.speech.acoustic_model import AcousticModelConfig
 from gossamer.speech.hybrid_run import HybridRun
@@ -98,6 +99,34 @@ def test_a_packed_hybrid_gives_the_same(trained, tmp_path):
     assert len(one[0]) > len(one[1])
     with pytest.raises(ValueError, match="not a packed hybrid recognizer"):
         hybrid.load(__file__)
+
+
+def test_a_run_gives_its_model_and_its_pronunciations(config, trained, tmp_path):
+    assert hybrid_run.read_run(config.run).tying == trained.tying
+    spoken = hybrid_run.find_pronunciations(config.run, None, ["ab", "bab"])
+    assert spoken["bab"] == (("b", "a", "b"),)
+    assert hybrid_run.find_pronunciations(config.run, None, ["ab"])["ab"] == (("a", "b"),)
+    with pytest.raises(ValueError, match=r"no hybrid\.safetensors there"):
+        hybrid_run.read_run(tmp_path)
+
+
+def test_the_command_line_aligns(config, trained, tmp_path, capsys):
+    soundfile.write(tmp_path / "one two.wav", speak("ab"), 8000)
+    words = ["align", "--run", str(config.run), str(tmp_path / "one two.wav")]
+    assert main([*words, "AB!"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split()[0] == "one_two"
+    assert line.split()[-1] == "ab"
+    (tmp_path / "said.txt").write_text("ab")
+    assert main([*words, str(tmp_path / "said.txt"), "--phones"]) == 0
+    labels = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert [label for label in labels if label != "SIL"] == ["a", "b"]
+    assert main([*words, "ab", "--format", "textgrid"]) == 0
+    assert 'name = "phones"' in capsys.readouterr().out
+    assert main([*words, "ab " * 99]) == 2
+    assert "are too short for 99 words" in capsys.readouterr().err
+    assert main([*words, "?"]) == 2
+    assert "at least one word" in capsys.readouterr().err
 
 
 def test_too_short_for_its_text(trained):
