@@ -207,8 +207,8 @@ def read_run(folder: str | Path) -> Hybrid:
     path = Path(folder) / PACKED
     if not path.exists():
         raise ValueError(
-            f"{folder}: no {PACKED} there; `gossamer train hybrid --run {folder}` writes it when the "
-            "run ends."
+            f"{folder}: no {PACKED} there; `gossamer train hybrid --run {folder}` writes it at its "
+            "end."
         )
     return hybrid.load(path)
 
