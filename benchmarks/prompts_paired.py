@@ -25,14 +25,22 @@ def main():
 
 def compare(groups: dict[str, list[str]]) -> None:
     """Prints a table of groups of runs, each pooled; the first is what others are compared to."""
+    utterances = held_out()
+    print_table(
+        {name: [count_errors(run, utterances) for run in runs] for name, runs in groups.items()}
+    )
+
+
+def held_out() -> list[corpus.Utterance]:
+    """Development and test utterances."""
     prompts = corpus.telephone_prompts()
-    utterances = [split[i] for split in (prompts.dev, prompts.test) for i in range(len(split))]
-    words = [utterance.text.split() for utterance in utterances]
-    lengths = np.array([len(reference) for reference in words])
-    errors = {
-        name: np.mean([count_errors(run, utterances, words) for run in runs], axis=0)
-        for name, runs in groups.items()
-    }
+    return [split[i] for split in (prompts.dev, prompts.test) for i in range(len(split))]
+
+
+def print_table(counts: dict[str, list[np.ndarray]]) -> None:
+    """Prints the table of `compare` from the wrong words of each utterance in each run."""
+    lengths = np.array([len(utterance.text.split()) for utterance in held_out()])
+    errors = {name: np.mean(runs, axis=0) for name, runs in counts.items()}
     first, *others = errors
     draws = np.random.default_rng(0).integers(len(lengths), size=(RESAMPLES, len(lengths)))
     print(f"{'':40}{'WER, %':>8}{'difference (95%)':>26}")
@@ -46,15 +54,15 @@ def compare(groups: dict[str, list[str]]) -> None:
         print(f"{name:40}{rate:8.1f}{shown:>10}{interval:>16}")
 
 
-def count_errors(name, utterances, references):
+def count_errors(name: str, utterances: list[corpus.Utterance]) -> np.ndarray:
     """Wrong words of each utterance."""
     read = recognizer.transcribe(
         experiment.find_recognizer(name), [utterance.waveform for utterance in utterances]
     )
     return np.array(
         [
-            kaldialign.edit_distance(reference, heard.text.split())["total"]
-            for reference, heard in zip(references, read, strict=True)
+            kaldialign.edit_distance(utterance.text.split(), heard.text.split())["total"]
+            for utterance, heard in zip(utterances, read, strict=True)
         ]
     )
 

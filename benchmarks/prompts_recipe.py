@@ -5,23 +5,28 @@
 
 Every run goes on from the model that ships (`gossamer train speech single --from prompts`), without
 whatever perturbs recordings or labels except for one change. Runs go into folders of their own:
-what is finished is not run again, and what was interrupted goes on. n-best lists are decoded first,
-by the model that ships. The table has word error rates over development and test recordings and all
+what was interrupted goes on. What a finished run gave, the wrong words of each utterance, goes into
+`prompts_recipe.json` beside this script, and is not run again. n-best lists are decoded first, by
+the model that ships. The table has word error rates over development and test recordings and all
 seeds, and the difference from the plain recipe with its 95% interval by a paired bootstrap over
 utterances.
 """
 
 import argparse
+import fcntl
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import cattrs
+import numpy as np
 import prompts_paired
 
 from gossamer.speech import corpus, experiment, nbest_lists, recognizer
 from gossamer.speech.configs import CONFIGS
 from gossamer.speech.run_config import SpeechConfig
 
+RESULTS = Path(__file__).with_suffix(".json")
 SPEC_AUGMENT = {"augmentation": {"num_time_masks": 4, "num_frequency_masks": 2}}
 PLAIN = {
     "data": {"speed": (1.0, 1.0)},
@@ -53,18 +58,37 @@ def main():
     lists = options.folder / "nbest.jsonl"
     prompts = corpus.telephone_prompts()
     nbest_lists.decode(lists, "prompts", recognizer.pretrained("prompts"), prompts.train)
-    runs = {}
+    found: dict[str, list[np.ndarray]] = {}
     for change in dict.fromkeys(["plain", *options.changes]):
-        runs[change] = []
         for seed in options.seeds:
-            folder = options.folder / f"{change.replace(' ', '-')}-{options.steps}-{seed}"
-            if not (folder / "result.json").exists():
+            name = f"{change.replace(' ', '-')}-{options.steps}-{seed}"
+            errors = read_results().get(name)
+            if errors is None:
+                folder = options.folder / name
                 print(f"\n{folder}", flush=True)
                 config = configure(change, options.steps, options.rate, seed, str(lists))
                 experiment.train(config, folder)
-            runs[change].append(str(folder))
+                errors = prompts_paired.count_errors(str(folder), prompts_paired.held_out())
+                store_result(name, errors)
+            found.setdefault(change, []).append(np.array(errors))
     print()
-    prompts_paired.compare(runs)
+    prompts_paired.print_table(found)
+
+
+def read_results() -> dict[str, list[int]]:
+    """Wrong words of each utterance by the name of the run."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def store_result(name: str, errors: np.ndarray) -> None:
+    """Adds what a run gave; others may do so at the same time."""
+    with open(RESULTS.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = read_results() | {name: [int(number) for number in errors]}
+        lines = [f"  {json.dumps(key)}: {json.dumps(known[key])}" for key in sorted(known)]
+        partial = RESULTS.with_suffix(".partial")
+        partial.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        partial.replace(RESULTS)
 
 
 def configure(change: str, steps: int, rate: float, seed: int, lists: str) -> SpeechConfig:
