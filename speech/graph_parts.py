@@ -82,14 +82,15 @@ def lexicon_automaton(
     ]
     state = _AFTER
     for word, pronunciation, mark in marked:
-        inputs = [*(symbols[phone] for phone in pronunciation), *([marks[mark]] if mark else [])]
+        *inputs, last = [symbols[phone] for phone in pronunciation] + [marks[mark]] * (mark > 0)
         source, output = _BETWEEN, word
         for symbol in inputs:
             state += 1
             arcs.append((source, state, symbol, output, 0.0))
             source, output = state, NOTHING
-        arcs.append((state, _BETWEEN, NOTHING, NOTHING, spoken))
-        arcs.append((state, _SILENCE, NOTHING, NOTHING, silent))
+        # Straight to the next word: were each end a state, each would be determinized by itself.
+        arcs.append((source, _BETWEEN, last, output, spoken))
+        arcs.append((source, _SILENCE, last, output, silent))
     finals = np.full(state + 1, np.inf)
     finals[_BETWEEN] = 0.0
     return LexiconAutomaton(Automaton.of(arcs, finals), list(marks), back_off)
