@@ -5,7 +5,8 @@ log-probability of the graph. For a network with posteriors p(s | x) the scaled 
 distribution is ``log p(s | x) - log p(s)``.
 
 kaldi-decoder, of the extra ``hybrid``, searches where it is installed; else ``viterbi`` does, in
-NumPy. N-best lists need kaldi-decoder.
+NumPy. N-best lists are always made in NumPy: the one lattice decoder of kaldi-decoder has no limit
+of active states, and is slower.
 """
 
 import importlib.util
@@ -16,10 +17,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from . import viterbi
-from .automaton import from_fst, kaldifst, to_fst
+from .automaton import kaldifst
 from .decoding_graph import DecodingGraph
 from .lexicon import SILENCE, Lexicon
 from .viterbi import Path
+from .word_lattice import best_texts
 
 Engine = Literal["kaldi", "numpy"]
 
@@ -97,6 +99,7 @@ def decode_nbest(
     *,
     acoustic_scale: float = 0.1,
     beam: float = 16.0,
+    max_active: int = 7000,
     lattice_beam: float = 8.0,
 ) -> list[Decoded]:
     """Finds the likeliest texts, best first, each with its likeliest path.
@@ -107,34 +110,25 @@ def decode_nbest(
         n: how many different texts at most.
         acoustic_scale: see `decode`.
         beam: see `decode`.
+        max_active: see `decode`.
         lattice_beam: how much worse than the best a whole path may be.
 
     Returns:
         1 to `n` texts, as many as there are within `lattice_beam`.
 
     Raises:
-        ValueError: if the likelihoods do not fit, or kaldi-decoder is not installed.
+        ValueError: if the likelihoods do not fit.
     """
     if n < 1:
         raise ValueError(f"`n` must be at least 1, got {n}.")
-    kaldi, fst = _kaldi_decoder(), kaldifst()
-    scores = _scale(graph, log_likelihoods, acoustic_scale)
-    config = kaldi.LatticeSimpleDecoderConfig(beam=beam, lattice_beam=lattice_beam)
-    decoder = kaldi.LatticeSimpleDecoder(graph.fst, config)
-    decoder.decode(kaldi.DecodableCtc(scores))
-    final = bool(np.isfinite(decoder.final_relative_cost()))
-    lattice = from_fst(decoder.get_raw_lattice()[1])
-    texts = to_fst(lattice._replace(inputs=lattice.outputs))
-    fst.determinize_star(texts)
-    lattice = to_fst(lattice)
-    fst.arcsort(lattice, "olabel")
-    found = []
-    for text in fst.convert_nbest_to_vector(fst.shortest_path(texts, n)):
-        words = fst.get_linear_symbol_sequence(text)[1]
-        said = fst.shortest_path(fst.compose(lattice, fst.make_linear_acceptor(words)))
-        _, inputs, outputs, weight = fst.get_linear_symbol_sequence(said)
-        found.append(_place(graph, Path(inputs, outputs, weight.value, final)))
-    return found
+    lattice, final = viterbi.search_lattice(
+        graph.automaton,
+        -_scale(graph, log_likelihoods, acoustic_scale),
+        beam=beam,
+        max_active=max_active,
+        lattice_beam=lattice_beam,
+    )
+    return [_place(graph, path._replace(final=final)) for path in best_texts(lattice, n)]
 
 
 def _scale(graph: DecodingGraph, log_likelihoods: np.ndarray, scale: float) -> np.ndarray:

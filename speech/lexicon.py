@@ -146,7 +146,8 @@ def read(path: str | os.PathLike[str], *, language: str = "en") -> Lexicon:
                 f"{SILENCE}, got {line[:80]!r}."
             )
         entry = _VARIANT.sub("", entry)
-        word = normalize(entry, language=language)
+        plain = entry.isascii() and entry.isalpha() and entry.islower()
+        word = entry if plain else normalize(entry, language=language)  # which takes its time
         if not word or " " in word:
             continue
         same = len(word) == len(entry)

@@ -95,27 +95,11 @@ def search(
         beam: how much more than the best a state may cost.
         max_active: states that live after a frame, but for ties.
     """
-    reading = _select(automaton, automaton.inputs != NOTHING)
-    silent = _select(automaton, automaton.inputs == NOTHING)
-    columns = automaton.inputs - 1
-    tokens = _Tokens(len(automaton.finals))
-    none = np.array([-1])
-    tokens.offer(none + 1, np.zeros(1), none, none)
-    _pass_silently(automaton, silent, tokens, tokens.live)
-    heard = 0
-    for frame in costs:
-        arcs, places = reading.leaving(tokens.live)
-        if not len(arcs):
-            break
-        paid = tokens.costs[tokens.live][places] + automaton.costs[arcs] + frame[columns[arcs]]
-        before = tokens.tokens[tokens.live][places]
-        tokens.clear()
-        better = tokens.offer(automaton.targets[arcs], paid, arcs, before)
-        tokens.prune(beam, max_active)
-        _pass_silently(automaton, silent, tokens, better)
-        heard += 1
+    run = _Run(automaton)
+    heard = [run.hear(frame, beam, max_active) is not None for frame in costs]
+    tokens = run.tokens
     totals = tokens.costs[tokens.live] + automaton.finals[tokens.live]
-    final = heard == len(costs) and bool(np.isfinite(totals).any())
+    final = all(heard) and bool(np.isfinite(totals).any())
     if not final:
         totals = tokens.costs[tokens.live]
     best = tokens.live[np.argmin(totals)]
@@ -129,22 +113,147 @@ def search(
     )
 
 
+def search_lattice(
+    automaton: Automaton,
+    costs: np.ndarray,
+    *,
+    beam: float = 16.0,
+    max_active: int = 7000,
+    lattice_beam: float = 8.0,
+) -> tuple[Automaton, bool]:
+    """Finds all good paths.
+
+    Args:
+        automaton: see `search`.
+        costs: see `search`.
+        beam: see `search`.
+        max_active: see `search`.
+        lattice_beam: how much more than the best path a path may cost.
+
+    Returns:
+        The lattice, an automaton without cycles of what the paths read and write, and whether they
+        end in a final state; if not, all that live at the end are final in the lattice.
+    """
+    run, history = _Run(automaton), _History(len(automaton.finals))
+    history.add(run, None)
+    heard = True
+    for frame in costs:
+        tried = run.hear(frame, beam, max_active)
+        if tried is None:
+            heard = False
+            break
+        history.add(run, tried)
+    ends = automaton.finals[run.tokens.live]
+    final = heard and bool(np.isfinite(ends).any())
+    return history.prune(automaton, ends if final else np.zeros(len(ends)), lattice_beam), final
+
+
+class _Run:
+    """A search in progress."""
+
+    def __init__(self, automaton: Automaton):
+        self.automaton = automaton
+        self.reading = _select(automaton, automaton.inputs != NOTHING)
+        self.silent = _select(automaton, automaton.inputs == NOTHING)
+        self.tokens = _Tokens(len(automaton.finals))
+        none = np.array([-1])
+        self._pass_silently(self.tokens.offer(none + 1, np.zeros(1), none, none))
+
+    def hear(
+        self, frame: np.ndarray, beam: float, most: int
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Takes a frame of costs [inputs].
+
+        Returns:
+            The arcs [arcs] within the beam and their costs [arcs]; None if there is none, and then
+            nothing has changed.
+        """
+        tokens, automaton = self.tokens, self.automaton
+        arcs, places = self.reading.leaving(tokens.live)
+        if not len(arcs):
+            return None
+        steps = automaton.costs[arcs] + frame[automaton.inputs[arcs] - 1]
+        paid = tokens.costs[tokens.live][places] + steps
+        close = paid <= paid.min() + beam  # spares sorting what would not live
+        arcs, places, steps, paid = arcs[close], places[close], steps[close], paid[close]
+        before = tokens.tokens[tokens.live][places]
+        tokens.clear()
+        better = tokens.offer(automaton.targets[arcs], paid, arcs, before)
+        tokens.prune(beam, most)
+        self._pass_silently(better)
+        return arcs, steps
+
+    def _pass_silently(self, states: np.ndarray) -> None:
+        """Passes tokens along arcs that read nothing until no state is better off."""
+        tokens, automaton = self.tokens, self.automaton
+        while len(states):
+            arcs, places = self.silent.leaving(states)
+            paid = tokens.costs[states][places] + automaton.costs[arcs]
+            alive = np.isfinite(paid)
+            arcs, places = arcs[alive], places[alive]
+            states = tokens.offer(
+                automaton.targets[arcs], paid[alive], arcs, tokens.tokens[states][places]
+            )
+
+
+class _Link(NamedTuple):
+    """Arcs between live states of one frame and the next, or of the same one."""
+
+    sources: np.ndarray  # [arcs] nodes of the lattice
+    targets: np.ndarray  # [arcs] nodes of the lattice
+    arcs: np.ndarray  # [arcs] of the automaton
+    costs: np.ndarray  # [arcs]
+
+
+class _History:
+    """All live states of all frames, the nodes of a lattice, and the arcs between them."""
+
+    def __init__(self, num_states: int):
+        self.nodes = np.full(num_states, -1)  # [states] of the present frame, -1 unless live
+        self.last = np.zeros(0, np.int64)  # nodes of the present frame
+        self.number = 0  # of nodes
+        self.costs: list[np.ndarray] = []  # of the best path to each node
+        self.links: list[_Link] = []
+
+    def add(self, run: _Run, tried: tuple[np.ndarray, np.ndarray] | None) -> None:
+        """Adds the present frame, and the arcs with their costs that led to it."""
+        automaton, live, before = run.automaton, run.tokens.live, self.nodes
+        self.last = self.number + np.arange(len(live))
+        self.number += len(live)
+        self.nodes = np.full(len(before), -1)
+        self.nodes[live] = self.last
+        self.costs.append(run.tokens.costs[live])
+        silent, _ = run.silent.leaving(live)
+        followed = [] if tried is None else [(before, *tried)]
+        for sources, arcs, costs in [*followed, (self.nodes, silent, automaton.costs[silent])]:
+            link = sources[automaton.sources[arcs]], self.nodes[automaton.targets[arcs]]
+            alive = link[1] >= 0
+            self.links.append(_Link(*(column[alive] for column in (*link, arcs, costs))))
+
+    def prune(self, automaton: Automaton, finals: np.ndarray, beam: float) -> Automaton:
+        """The lattice of good paths; ``finals`` [live states] are the costs of ending."""
+        forward = np.concatenate(self.costs)
+        backward, ends = np.full((2, len(forward)), np.inf)
+        backward[self.last] = ends[self.last] = finals
+        for link in self.links[::-1]:
+            old = None
+            while old is None or np.any(backward[link.sources] < old):
+                old = backward[link.sources]
+                np.minimum.at(backward, link.sources, link.costs + backward[link.targets])
+        link = _Link(*(np.concatenate(column) for column in zip(*self.links, strict=True)))
+        totals = forward[link.sources] + link.costs + backward[link.targets]
+        good = totals <= backward[0] + beam
+        link = _Link(*(column[good] for column in link))
+        used = np.concatenate(([0], link.sources, link.targets))
+        kept, places = np.unique(used, return_inverse=True)
+        inputs, outputs = automaton.inputs[link.arcs], automaton.outputs[link.arcs]
+        sources, targets = places[1:].reshape(2, -1)
+        columns = np.column_stack((sources, targets, inputs, outputs, link.costs))
+        return Automaton.of(columns, ends[kept])
+
+
 def _select(automaton: Automaton, chosen: np.ndarray) -> _Arcs:
     """The arcs where a mask [arcs] is true."""
     numbers = np.flatnonzero(chosen)
     states = np.arange(len(automaton.finals) + 1)
     return _Arcs(numbers, np.searchsorted(automaton.sources[numbers], states))
-
-
-def _pass_silently(
-    automaton: Automaton, silent: _Arcs, tokens: _Tokens, states: np.ndarray
-) -> None:
-    """Passes tokens along arcs that read nothing until no state is better off."""
-    while len(states):
-        arcs, places = silent.leaving(states)
-        paid = tokens.costs[states][places] + automaton.costs[arcs]
-        alive = np.isfinite(paid)
-        arcs, places = arcs[alive], places[alive]
-        states = tokens.offer(
-            automaton.targets[arcs], paid[alive], arcs, tokens.tokens[states][places]
-        )

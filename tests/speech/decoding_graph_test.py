@@ -46,7 +46,10 @@ def relation(model, tying, frames, *, stay, silence):
             said = ("<s>", *words, "</s>")
             grammar = sum(cost(said[:i], said[i]) for i in range(1, len(said)))
             for variants in itertools.product(*(WORDS[word] for word in words)):
+                spoken = sum(map(len, variants))  # phones, each of one HMM state
                 for pauses in itertools.product((False, True), repeat=length + 1):
+                    if not 0 < spoken + 2 * sum(pauses) <= frames:
+                        continue
                     phones = ["SIL"] * pauses[0]
                     for variant, pause in zip(variants, pauses[1:], strict=True):
                         phones += [*variant, *["SIL"] * pause]
@@ -57,8 +60,6 @@ def relation(model, tying, frames, *, stay, silence):
                         for i, phone in enumerate(phones, start=1)
                         for state in range(tying.num_states(phone))
                     ]
-                    if not 0 < len(pdfs) <= frames:
-                        continue
                     hmm = -len(pdfs) * math.log(1 - stay) - (frames - len(pdfs)) * math.log(stay)
                     for ends in itertools.combinations(range(1, frames), len(pdfs) - 1):
                         lengths = np.diff([0, *ends, frames])
