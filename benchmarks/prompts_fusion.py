@@ -1,0 +1,83 @@
+"""The prompts by beam search and density ratio, with recognizers and language models of any bits.
+
+    python benchmarks/prompts_fusion.py --recognizers prompts runs/int4_paper \
+        --external runs/external runs/external4 --source runs/source runs/source4
+
+Every recognizer reads without language models and with each pair of them. Rates have the interval
+of `gossamer evaluate`; the last column is the difference from the first recognizer with the first
+pair, on development and test utterances together (105, 659 words), with its 95% interval by a
+paired bootstrap, see `prompts_paired`. The weights are those that `--tune` found for the float
+models, see docs/results.md; nothing is chosen here.
+"""
+
+import argparse
+
+import kaldialign
+import numpy as np
+from prompts_paired import RESAMPLES, percent
+
+from gossamer.speech import corpus, evaluation, experiment, language_model_run
+from gossamer.speech.fusion import FusedModels
+
+BEAM = 8
+WEIGHTS, LENGTH_REWARD = (0.2, -0.1), 0.1
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Reads the prompts with language models.")
+    parser.add_argument("--recognizers", nargs="+", required=True)
+    parser.add_argument("--external", nargs="+", required=True, help="language models to add")
+    parser.add_argument("--source", nargs="+", required=True, help="to subtract, one for each")
+    options = parser.parse_args()
+    pairs = list(zip(options.external, options.source, strict=True))
+    prompts = corpus.telephone_prompts()
+    words = [len(text.split()) for text in prompts.dev.texts + prompts.test.texts]
+    rows = [(name, pair) for name in options.recognizers for pair in [*pairs, None]]
+    first = None
+    print(f"{'recognizer':24}{'language models':40}{'dev WER':>8}{'test WER (95%)':>22}{'CER':>6}")
+    for name, pair in rows:
+        dev, test = (read(name, pair, split) for split in (prompts.dev, prompts.test))
+        errors = np.concatenate([count(prompts.dev, dev), count(prompts.test, test)])
+        first = errors if first is None else first
+        rate = test.errors
+        interval = f"{percent(rate.rate):.1f} ({percent(rate.low):.1f} to {percent(rate.high):.1f})"
+        print(
+            f"{name:24}{', '.join(pair or ['none']):40}{percent(dev.errors.rate):8.1f}"
+            f"{interval:>22}{percent(rate.character_error_rate):6.1f}"
+            f"  both {percent(errors.sum() / sum(words)):.1f}, {difference(errors - first, words)}",
+            flush=True,
+        )
+
+
+def read(name, pair, utterances) -> evaluation.Evaluation:
+    """Beam search over a split, with the density ratio of two language models or none."""
+    fused = None
+    if pair is not None:
+        found = [language_model_run.load(path) for path in pair]
+        models, params = (tuple(getattr(lm, part) for lm in found) for part in ("model", "params"))
+        fused = FusedModels(models, params, WEIGHTS, LENGTH_REWARD)
+    recognizer = experiment.find_recognizer(name)
+    return evaluation.evaluate(
+        recognizer, utterances, timed=False, beam=BEAM, language_models=fused
+    )
+
+
+def count(utterances, found):
+    """Wrong words of each utterance."""
+    pairs = zip(utterances.texts, found.transcripts, strict=True)
+    counts = (kaldialign.edit_distance(text.split(), heard.text.split()) for text, heard in pairs)
+    return np.array([errors["total"] for errors in counts])
+
+
+def difference(change, words) -> str:
+    """Of word error rates, with its interval."""
+    words = np.array(words)
+    draws = np.random.default_rng(0).integers(len(words), size=(RESAMPLES, len(words)))
+    low, high = np.percentile(change[draws].sum(1) / words[draws].sum(1), [2.5, 97.5])
+    return (
+        f"{percent(change.sum() / words.sum()):+.1f} ({percent(low):+.1f} to {percent(high):+.1f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
