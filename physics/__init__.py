@@ -1,0 +1,1 @@
+"""Physics of atomically thin crystals: solvers in physical units that differentiate."""

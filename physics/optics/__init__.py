@@ -1,0 +1,1 @@
+"""What light does to excitons: absorption, photocurrent, line shapes and their limits."""
