@@ -108,6 +108,7 @@ def test_rydberg_series_of_nine_materials(float64):
         assert d_state < p_state < s_state
 
 
+@pytest.mark.slow
 def test_field_dressed_states(float64, dressed):
     for field, rows in DRESSED.items():
         for name, (energy, width, strength) in zip(("1s", "2p", "2s"), rows, strict=True):
@@ -117,6 +118,7 @@ def test_field_dressed_states(float64, dressed):
             assert state.oscillator_strength[field] == pytest.approx(strength, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_a_field_brightens_2p_at_the_cost_of_2s(float64, dressed):
     assert (np.diff(dressed["2p"].oscillator_strength) > 0).all()
     assert (np.diff(dressed["2s"].oscillator_strength) < 0).all()
@@ -127,6 +129,7 @@ def test_a_field_brightens_2p_at_the_cost_of_2s(float64, dressed):
     )
 
 
+@pytest.mark.slow
 def test_2s_and_2p_mix(float64, dressed):
     np.testing.assert_allclose(dressed.dipoles[0, 1, 2] ** 2, 3.2623**2, rtol=1e-4)
     np.testing.assert_allclose(dressed.dipoles[0, 0, 1] ** 2, 1.0166**2, rtol=1e-4)
@@ -137,6 +140,7 @@ def test_2s_and_2p_mix(float64, dressed):
     assert (np.diff(state.composition[:4, place]) > 0).all()
 
 
+@pytest.mark.slow
 def test_hellmann_feynman(float64):
     """dE/dF = <x>, also where the state is ionized."""
 
@@ -174,6 +178,7 @@ def test_gradients_of_a_width_by_material(float64):
         assert float(getattr(gradient, name)) == pytest.approx(difference, rel=5e-3), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rotation", [0.3])
 def test_resonances_do_not_depend_on_the_rotation(float64, dressed, rotation):
     turned = solve_exciton(TUNGSTEN, 5.0, basis=Basis(rotation=rotation))
@@ -188,6 +193,7 @@ def test_ionization_of_the_ground_state(float64):
     np.testing.assert_allclose(spectrum["1s"].lifetime[0], 0.748, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_traced_fields_give_what_given_ones_do(float64, dressed):
     one = jax.vmap(lambda field: solve_exciton(TUNGSTEN, field, steps=4))(jnp.array([2.0]))
     np.testing.assert_allclose(one.energies[0], dressed.energies[2], rtol=1e-9)
@@ -280,6 +286,7 @@ def test_bad_arguments_are_refused(float64, options, match):
         solve_exciton(TUNGSTEN, **options)
 
 
+@pytest.mark.slow
 def test_unknown_states_are_refused(float64, dressed):
     with pytest.raises(ValueError, match="`4s` was not followed; ask for it by `states=`"):
         dressed["4s"]
