@@ -257,3 +257,14 @@ def digits() -> Digits:
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch]).mean(), {}
 
     return Digits(init, loss)
+
+
+@pytest.fixture(scope="session")
+def exciton_study() -> Any:
+    """WSe2 in hBN at three fields, in a small basis."""
+    from gossamer.physics.exciton_study import run_study
+    from gossamer.physics.materials import find
+    from gossamer.physics.polar.hamiltonian import Basis
+
+    with jax.enable_x64(True):
+        return run_study(find("WSe2/hBN"), np.array([0.0, 1.0, 2.0]), basis=Basis(20, 6, decay=1.0))
