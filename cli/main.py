@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "write a recognizer that runs without JAX",
     "corpus": "list licensed recordings, or make synthetic ones",
     "alternatives": "decode n-best lists of a corpus",
+    "exciton": "solve the exciton of a monolayer in an electric field",
 }
 
 USAGE = """usage: gossamer COMMAND [options]

@@ -120,7 +120,7 @@ class Spectrum:
             continuity=self.continuity[..., place],
         )
 
-    def wavefunction(self, name: str, x: jax.Array, y: jax.Array) -> jax.Array:
+    def wavefunction(self, name: str, x: ArrayLike, y: ArrayLike) -> jax.Array:
         """psi(x, y) of a followed state, for a spectrum of one field.
 
         Args:

@@ -305,3 +305,14 @@ class PairTying:
 def pair_tying() -> type[PairTying]:
     """Makes the tying of some phones."""
     return PairTying
+
+
+@pytest.fixture(scope="session")
+def exciton_study() -> Any:
+    """WSe2 in hBN at three fields, in a small basis."""
+    from gossamer.physics.exciton_study import run_study
+    from gossamer.physics.materials import find
+    from gossamer.physics.polar.hamiltonian import Basis
+
+    with jax.enable_x64(True):
+        return run_study(find("WSe2/hBN"), np.array([0.0, 1.0, 2.0]), basis=Basis(20, 6, decay=1.0))
