@@ -19,6 +19,7 @@ References:
 import dataclasses
 import functools
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -161,7 +162,7 @@ class Spectrum:
 
 def solve_exciton(
     material: Material,
-    field: ArrayLike = 0.0,
+    field: ArrayLike | Sequence[float] = 0.0,
     *,
     states: tuple[str, ...] = DEFAULT_STATES,
     basis: Basis | None = None,

@@ -18,6 +18,7 @@ from .materials import Material
 
 POSITIVE = ("reduced_mass", "screening_length", "dielectric")  # fitted by their logarithms
 FREE = ("band_gap", *POSITIVE, "p_shift")
+LOWEST = {"dielectric": 0.0, "band_gap": 0.0}  # log 1 is vacuum
 
 
 class Line(NamedTuple):
@@ -91,6 +92,7 @@ def fit_material(
         _values(start, free),
         jac=jax.jit(jax.jacfwd(residuals)),  # pyright: ignore[reportArgumentType]
         x_scale="jac",
+        bounds=([LOWEST.get(name, -np.inf) for name in free], np.inf),
     )
     values = jnp.asarray(found.x)
     material = _replace(start, free, values, float)
