@@ -40,14 +40,14 @@ class Arguments:
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
     arguments = tyro.cli(Arguments, prog="gossamer align", description=DESCRIPTION, args=words)
-    from ..speech import audio, hybrid, hybrid_run, text
+    from ..speech import audio, hybrid, hybrid_run, pronunciations, text
 
     model = hybrid_run.read_run(arguments.run)
     waveform = audio.read(arguments.audio, model.data.sample_rate)
     said = text.normalize(_read(arguments.text), language=model.data.language)
     if not said:
         raise ValueError("`text` must hold at least one word.")
-    spoken = hybrid_run.find_pronunciations(arguments.run, arguments.lexicon, said.split())
+    spoken = pronunciations.of_run(arguments.run, arguments.lexicon, said.split())
     (found,) = hybrid.align(model, [waveform], [said], spoken)
     if found is None:
         raise ValueError(
@@ -63,12 +63,16 @@ def main(words: list[str]) -> int:
 def _format(
     arguments: Arguments, phones: "list[Segment]", words: "list[Segment]", seconds: float
 ) -> str:
-    from ..speech import time_marks
+    from ..speech import sclite, textgrid
 
     if arguments.format == "textgrid":
-        return time_marks.to_textgrid({"words": words, "phones": phones}, seconds)
+        return textgrid.format_tiers({"words": words, "phones": phones}, seconds)
     name = arguments.audio.stem.replace(" ", "_")
-    return time_marks.to_ctm(name, phones if arguments.phones else words)
+    lines = sclite.format_ctm(
+        sclite.TimedWord(name, "1", one.start, one.end - one.start, one.label)
+        for one in (phones if arguments.phones else words)
+    )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _read(text: str) -> str:

@@ -100,10 +100,10 @@ def _train_language_model(words: list[str]) -> int:
 
 
 def _train_hybrid(words: list[str]) -> int:
-    from ..speech import hybrid_run
+    from ..speech import hybrid_config, hybrid_run
 
     config = tyro.cli(
-        hybrid_run.HybridRun, prog="gossamer train hybrid", description=HYBRID, args=words
+        hybrid_config.HybridRun, prog="gossamer train hybrid", description=HYBRID, args=words
     )
     hybrid_run.train(config)
     folder = config.run or Path("runs/hybrid")

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 
 from ..core.paths import named_leaves
 from ..core.quantization import Policy, fake_quantize
+from .acoustic_model import AcousticModel
 from .language_model import LanguageModel
 from .layers import CALIBRATION, CLIPS
 from .transducer import Transducer
 
-Network = Transducer | LanguageModel
+Network = Transducer | LanguageModel | AcousticModel
 Batch = dict[str, jax.Array]
 
 WEIGHTS = "weights"  # key of the weights' clips beside those of the sites
