@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..speech import terminal
-from .search import SearchOptions
+from .search import GraphOptions, SearchOptions, check_hybrid, is_hybrid
 
 if TYPE_CHECKING:
     from ..speech.transcript import Transcript
@@ -26,6 +26,7 @@ examples:
   gossamer transcribe --beam 8 --language-model runs/external recording.wav
   gossamer transcribe --run runs/streaming --stream recording.wav
   gossamer transcribe --runtime onnx --run exported recording.wav
+  gossamer transcribe --run runs/hybrid --nbest 5 recording.wav
   arecord -r 8000 -f S16_LE -t raw | gossamer transcribe --run runs/streaming --stream -"""
 
 
@@ -53,6 +54,7 @@ class Arguments(SearchOptions):
     model trained for it (`gossamer train speech streaming`)."""
     part_seconds: float = 0.32
     """What a stream reads at once."""
+    graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
 
 
 def main(words: list[str]) -> int:
@@ -63,20 +65,12 @@ def main(words: list[str]) -> int:
             "no audio file given; name one or more, as in `gossamer transcribe a.wav`."
         )
     arguments.check()
-    if not 1 <= arguments.nbest <= arguments.beam:
-        raise ValueError(
-            f"`--nbest` must be between 1 and `--beam`, got {arguments.nbest} with a beam of "
-            f"{arguments.beam}; add `--beam {max(8, arguments.nbest)}`."
-        )
-    if arguments.stream and arguments.beam > 1 and arguments.runtime == "jax":
-        raise ValueError(
-            "`--stream` takes the most likely symbol at every step; leave out `--beam`, or use "
-            "`--runtime onnx`."
-        )
-    if not arguments.stream and Path("-") in arguments.audio:
-        raise ValueError("`-` is read with `--stream` only.")
-    find = _exported_reader if arguments.runtime == "onnx" else _reader
-    read = find(arguments)
+    if is_hybrid(arguments.run):
+        read = _hybrid_reader(arguments)
+    else:
+        _check_letters(arguments)
+        find = _exported_reader if arguments.runtime == "onnx" else _reader
+        read = find(arguments)
     failures = 0
     for path in arguments.audio:
         try:
@@ -95,6 +89,46 @@ def main(words: list[str]) -> int:
             )
             print(line)
     return 2 if failures else 0
+
+
+def _check_letters(arguments: Arguments) -> None:
+    """Refuses options that make no sense together for a transducer."""
+    if not 1 <= arguments.nbest <= arguments.beam:
+        raise ValueError(
+            f"`--nbest` must be between 1 and `--beam`, got {arguments.nbest} with a beam of "
+            f"{arguments.beam}; add `--beam {max(8, arguments.nbest)}`."
+        )
+    if arguments.stream and arguments.beam > 1 and arguments.runtime == "jax":
+        raise ValueError(
+            "`--stream` takes the most likely symbol at every step; leave out `--beam`, or use "
+            "`--runtime onnx`."
+        )
+    if not arguments.stream and Path("-") in arguments.audio:
+        raise ValueError("`-` is read with `--stream` only.")
+
+
+def _hybrid_reader(arguments: Arguments) -> "Reader":
+    """Reads files with a hybrid recognizer."""
+    check_hybrid(arguments, str(arguments.run))
+    if arguments.stream or arguments.runtime != "jax":
+        raise ValueError(
+            f"{arguments.run} is a hybrid, which reads whole files with JAX; leave out `--stream` "
+            "and `--runtime`."
+        )
+    if arguments.nbest < 1:
+        raise ValueError(f"`--nbest` must be at least 1, got {arguments.nbest}.")
+    assert arguments.run is not None
+    from ..speech import audio, word_search
+
+    search = arguments.graph.open_run(arguments.run)
+
+    def read(path: Path) -> "list[Transcript]":
+        waveform = audio.read(path, search.model.data.sample_rate)
+        if arguments.nbest == 1:
+            return word_search.transcribe(search, [waveform])
+        return word_search.transcribe_nbest(search, [waveform], arguments.nbest)[0]
+
+    return read
 
 
 def _reader(arguments: Arguments) -> "Reader":

@@ -45,6 +45,8 @@ class HybridRun:
     unroll: int = 0
     """Frames of a part that is read as if it were whole (21 in arXiv:2110.11199); 0 reads whole
     recordings."""
+    order: int = 3
+    """Words of the longest n-grams in the language model of the training transcripts."""
     start_from: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of a finished run in float of the same sizes: its states and its alignment serve for
     all steps, and there are no rounds."""
@@ -82,6 +84,8 @@ class HybridRun:
             raise ValueError(
                 f"`unroll` and `pdfs` must be at least 0, got {self.unroll} and {self.pdfs}."
             )
+        if not 1 <= self.order <= 9:
+            raise ValueError(f"`order` must lie in 1..9, got {self.order}.")
         if self.optimizer.steps < 2:
             raise ValueError(
                 f"`optimizer.steps` must be at least 2, got {self.optimizer.steps}; the states are "

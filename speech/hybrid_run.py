@@ -16,6 +16,7 @@ where it was:
     tying.json         the trees
     hybrid.safetensors the acoustic model, packed
     lexicon.txt        the pronunciations that it was trained with
+    words.arpa         n-grams of the training transcripts, with all words of the corpus
     result.json        frame error rates
 """
 
@@ -34,11 +35,13 @@ from rich.console import Console
 
 from ..core import checkpoint, run_folder
 from . import (
+    arpa,
     front_end,
     hybrid,
     hybrid_targets,
     hybrid_training,
     lexicon,
+    ngram,
     pronunciations,
     recipe,
     training_data,
@@ -54,7 +57,7 @@ from .lexicon import Lexicon
 from .policies import deploy_variables, named_policy
 from .tying import Tying
 
-PACKED, TYING = "hybrid.safetensors", "tying.json"
+PACKED, TYING, WORDS = "hybrid.safetensors", "tying.json", "words.arpa"
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ def train(config: HybridRun) -> Hybrid:
         seed=config.seed,
     )
     lexicon.write(folder / pronunciations.STORED, spoken)
+    texts = ngram.train(corpus.train.texts, order=config.order, vocabulary=words)
+    arpa.write_arpa(folder / WORDS, texts)
     console = Console(stderr=True)
     targets: Targets = []
     for number, stage in enumerate(_plan(config)):

@@ -24,6 +24,7 @@ def test_the_default_is_sound():
     [
         ({"states": 0}, "`states` must be at least 1"),
         ({"unroll": -1}, "`unroll` and `pdfs` must be at least 0"),
+        ({"order": 0}, "`order` must lie in 1..9"),
         ({"optimizer": OptimizerConfig(steps=1)}, "`optimizer.steps` must be at least 2"),
         ({"learners": LearnersConfig(engine="threads")}, "`--engine` must be vmap"),
         ({"quantize": "int4_paper"}, "name it with `--from`"),

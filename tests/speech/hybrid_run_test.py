@@ -116,6 +116,56 @@ def test_the_command_line_aligns(config, trained, tmp_path, capsys):
     assert "at least one word" in capsys.readouterr().err
 
 
+def test_the_command_line_reads(config, trained, tmp_path, capsys):
+    run = str(config.run)
+    assert main(["evaluate", run, "--tune", "--sclite", str(tmp_path / "scores")]) == 0
+    printed = capsys.readouterr().out
+    assert "best: --graph.acoustic-scale" in printed
+    assert "word error rate" in printed
+    soundfile.write(tmp_path / "one.wav", speak("ab"), 8000)
+    text = tmp_path / "texts.txt"
+    text.write_text("\n".join("ab" + "a" * n for n in range(30)))
+    model = tmp_path / "words.arpa"
+    assert (
+        main(
+            [
+                "train",
+                "ngram",
+                "--text",
+                str(text),
+                "--order",
+                "2",
+                "--words-of",
+                run,
+                "--output",
+                str(model),
+            ]
+        )
+        == 0
+    )
+    assert "28 sentences, 4 words" in capsys.readouterr().out
+    words = ["transcribe", "--run", run, str(tmp_path / "one.wav")]
+    assert main([*words, "--graph.arpa", str(model), "--graph.acoustic-scale", "1"]) == 0
+    assert capsys.readouterr().out == "ab\n"
+    assert main([*words, "--nbest", "2", "--graph.beam", "60"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["evaluate", "{run}", "--beam", "8"], "use `--graph.beam`"),
+        (["evaluate", "{run}", "--graph.beam", "0"], "`beam` must be positive"),
+        (["transcribe", "--run", "{run}", "--stream", "-"], "leave out `--stream`"),
+        (["transcribe", "--run", "{run}", "--nbest", "0", "a.wav"], "`--nbest` must be"),
+        (["transcribe", "--run", "{run}", "--graph.arpa", "none.arpa", "a.wav"], "none.arpa"),
+    ],
+)
+def test_the_command_line_refuses(config, trained, capsys, options, message):
+    assert main([option.format(run=config.run) for option in options]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_parts_are_read_as_if_whole(config):
     parts = dataclasses.replace(
         config, unroll=7, rounds=1, round_steps=2, pdfs=0, run=config.run.with_name("parts")
