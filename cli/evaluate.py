@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from .search import GraphOptions, SearchOptions, check_hybrid, is_hybrid
+from ..speech import hybrid_folder
+from .search import GraphOptions, SearchOptions, check_hybrid
 
 if TYPE_CHECKING:
     from ..speech.corpus import Corpus
@@ -24,7 +25,8 @@ examples:
   gossamer evaluate runs/demo
   gossamer evaluate runs/demo --beam 16
   gossamer evaluate runs/demo --corpus my/manifest.tsv
-  gossamer evaluate prompts --beam 16           the model that ships
+  gossamer evaluate prompts --beam 16           the transducer that ships
+  gossamer evaluate hybrid                      the hybrid that ships
   gossamer evaluate prompts --beam 8 --language-model runs/external --tune
   gossamer evaluate runs/swb300 --sclite scores     files for NIST's sclite, errors by set
   gossamer evaluate runs/hybrid --tune              a hybrid, with its best acoustic scale"""
@@ -42,8 +44,8 @@ class Arguments(SearchOptions):
     """What to score."""
 
     run: Annotated[str, tyro.conf.Positional]
-    """Run folder; or a packed recognizer, or the name of a model that ships (`prompts`): these have
-    no report, the score is printed."""
+    """Run folder; or a packed recognizer, or the name of a model that ships (`prompts`, `hybrid`):
+    these, and all hybrids, have no report, the score is printed."""
     corpus: str | None = None
     """Score on another corpus: `prompts` or the path of a manifest; print only, no report."""
     sclite: Path | None = None
@@ -59,8 +61,8 @@ def main(words: list[str]) -> int:
     """Runs the command; see the module."""
     arguments = tyro.cli(Arguments, prog="gossamer evaluate", description=DESCRIPTION, args=words)
     arguments.check()
-    if is_hybrid(Path(arguments.run)):
-        return _evaluate_hybrid(arguments)
+    if (hybrid := hybrid_folder.find(arguments.run)) is not None:
+        return _evaluate_hybrid(hybrid, arguments)
     if arguments.tune and arguments.language_model is None:
         raise ValueError("`--tune` chooses the weights of language models; name one.")
     from ..speech import evaluation, experiment, training_data
@@ -99,13 +101,13 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _evaluate_hybrid(arguments: Arguments) -> int:
+def _evaluate_hybrid(folder: Path, arguments: Arguments) -> int:
     """Scores a hybrid recognizer."""
     check_hybrid(arguments, arguments.run)
     from ..speech import evaluation, training_data, word_error, word_search
     from ..speech.run_config import SpeechConfig
 
-    search = arguments.graph.open_run(Path(arguments.run))
+    search = arguments.graph.open_run(folder)
     data = search.model.data
     if arguments.corpus is not None:
         data = dataclasses.replace(data, corpus=arguments.corpus)

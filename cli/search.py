@@ -117,11 +117,6 @@ class GraphOptions:
         return dataclasses.replace(found, **given)
 
 
-def is_hybrid(folder: Path | None) -> bool:
-    """Whether a folder is that of a hybrid recognizer's run."""
-    return folder is not None and (folder / "hybrid.safetensors").exists()
-
-
 def check_hybrid(options: SearchOptions, name: str) -> None:
     """Refuses the options of a transducer's search.
 

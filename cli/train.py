@@ -106,14 +106,14 @@ def _train_language_model(words: list[str]) -> int:
 
 
 def _train_hybrid(words: list[str]) -> int:
-    from ..speech import hybrid_config, hybrid_run
+    from ..speech import hybrid_config, hybrid_folder, hybrid_run
 
     config = tyro.cli(
         hybrid_config.HybridRun, prog="gossamer train hybrid", description=HYBRID, args=words
     )
     hybrid_run.train(config)
     folder = config.run or Path("runs/hybrid")
-    print(f"Packed model: {folder / hybrid_run.PACKED}", file=sys.stderr)
+    print(f"Packed model: {folder / hybrid_folder.PACKED}", file=sys.stderr)
     return 0
 
 

@@ -36,12 +36,12 @@ def main(words: list[str]) -> int:
     arguments = tyro.cli(
         Arguments, prog="gossamer train ngram", description=DESCRIPTION, args=words
     )
-    from ..speech import arpa, lexicon, ngram, pronunciations, sentences
+    from ..speech import arpa, hybrid_folder, lexicon, ngram, sentences
 
     texts = sentences.read_sentences(arguments.text, language=arguments.language)
     known = None
     if arguments.words_of is not None:
-        known = lexicon.read(arguments.words_of / pronunciations.STORED).pronunciations
+        known = lexicon.read(arguments.words_of / hybrid_folder.LEXICON).pronunciations
     model = ngram.train(texts.train, order=arguments.order, vocabulary=known)
     arpa.write_arpa(arguments.output, model)
     found = model.perplexity(texts.dev)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..speech import terminal
-from .search import GraphOptions, SearchOptions, check_hybrid, is_hybrid
+from ..speech import hybrid_folder, terminal
+from .search import GraphOptions, SearchOptions, check_hybrid
 
 if TYPE_CHECKING:
     from ..speech.transcript import Transcript
@@ -26,7 +26,7 @@ examples:
   gossamer transcribe --beam 8 --language-model runs/external recording.wav
   gossamer transcribe --run runs/streaming --stream recording.wav
   gossamer transcribe --runtime onnx --run exported recording.wav
-  gossamer transcribe --run runs/hybrid --nbest 5 recording.wav
+  gossamer transcribe --pretrained hybrid --nbest 5 recording.wav
   arecord -r 8000 -f S16_LE -t raw | gossamer transcribe --run runs/streaming --stream -"""
 
 
@@ -38,7 +38,7 @@ class Arguments(SearchOptions):
     """Audio files (WAV, FLAC, OGG, MP3), one channel each; with `--stream` also `-`, raw samples of
     16 bits from standard input, at the model's sample rate."""
     pretrained: str = "prompts"
-    """Name of a model that ships with gossamer."""
+    """Name of a model that ships with gossamer: `prompts`, or `hybrid`."""
     run: Path | None = None
     """Run folder of your own model, instead of `pretrained`."""
     runtime: Literal["jax", "onnx"] = "jax"
@@ -65,8 +65,9 @@ def main(words: list[str]) -> int:
             "no audio file given; name one or more, as in `gossamer transcribe a.wav`."
         )
     arguments.check()
-    if is_hybrid(arguments.run):
-        read = _hybrid_reader(arguments)
+    hybrid = hybrid_folder.find(arguments.run or arguments.pretrained)
+    if hybrid is not None:
+        read = _hybrid_reader(hybrid, arguments)
     else:
         _check_letters(arguments)
         find = _exported_reader if arguments.runtime == "onnx" else _reader
@@ -107,20 +108,19 @@ def _check_letters(arguments: Arguments) -> None:
         raise ValueError("`-` is read with `--stream` only.")
 
 
-def _hybrid_reader(arguments: Arguments) -> "Reader":
+def _hybrid_reader(folder: Path, arguments: Arguments) -> "Reader":
     """Reads files with a hybrid recognizer."""
-    check_hybrid(arguments, str(arguments.run))
+    check_hybrid(arguments, str(folder))
     if arguments.stream or arguments.runtime != "jax":
         raise ValueError(
-            f"{arguments.run} is a hybrid, which reads whole files with JAX; leave out `--stream` "
+            f"{folder} is a hybrid, which reads whole files with JAX; leave out `--stream` "
             "and `--runtime`."
         )
     if arguments.nbest < 1:
         raise ValueError(f"`--nbest` must be at least 1, got {arguments.nbest}.")
-    assert arguments.run is not None
     from ..speech import audio, word_search
 
-    search = arguments.graph.open_run(arguments.run)
+    search = arguments.graph.open_run(folder)
 
     def read(path: Path) -> "list[Transcript]":
         waveform = audio.read(path, search.model.data.sample_rate)

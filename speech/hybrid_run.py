@@ -52,12 +52,11 @@ from .calibration import calibrate, first_clips
 from .corpus import Utterances
 from .hybrid import Hybrid
 from .hybrid_config import HybridRun
+from .hybrid_folder import LEXICON, PACKED, TYING, WORDS
 from .hybrid_targets import Targets
 from .lexicon import Lexicon
 from .policies import deploy_variables, named_policy
 from .tying import Tying
-
-PACKED, TYING, WORDS = "hybrid.safetensors", "tying.json", "words.arpa"
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def train(config: HybridRun) -> Hybrid:
         cattrs.unstructure(dataclasses.replace(config, run=None)),
         seed=config.seed,
     )
-    lexicon.write(folder / pronunciations.STORED, spoken)
+    lexicon.write(folder / LEXICON, spoken)
     texts = ngram.train(corpus.train.texts, order=config.order, vocabulary=words)
     arpa.write_arpa(folder / WORDS, texts)
     console = Console(stderr=True)

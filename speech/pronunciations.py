@@ -5,9 +5,8 @@ from pathlib import Path
 
 from ..core import run_folder
 from . import letter_to_sound, lexicon
+from .hybrid_folder import LEXICON
 from .lexicon import Lexicon
-
-STORED = "lexicon.txt"  # in a run folder, the pronunciations that it was trained with
 
 
 def load(name: str, words: Sequence[str]) -> Lexicon:
@@ -42,7 +41,7 @@ def of_run(folder: str | Path, name: str | None, words: Sequence[str]) -> Lexico
     """
     if name is not None:
         return load(name, words)
-    known = lexicon.read(Path(folder) / STORED)
+    known = lexicon.read(Path(folder) / LEXICON)
     missing = [word for word in words if word not in known]
     if not missing:
         return known.of(words)

@@ -10,6 +10,7 @@ from . import arpa, decoding_graph, graph_decoding, hybrid, hybrid_run, pronunci
 from .decoding_graph import DecodingGraph
 from .graph_decoding import Decoded
 from .hybrid import FRAME_SECONDS, Hybrid
+from .hybrid_folder import WORDS
 from .ngram import SPECIAL
 from .transcript import Transcript
 
@@ -48,9 +49,7 @@ def open_run(folder: str | Path, *, language_model: str | Path | None = None) ->
             word of it has no pronunciation.
     """
     model = hybrid_run.read_run(folder)
-    words = arpa.read_arpa(
-        Path(folder) / hybrid_run.WORDS if language_model is None else language_model
-    )
+    words = arpa.read_arpa(Path(folder) / WORDS if language_model is None else language_model)
     spoken = pronunciations.of_run(folder, None, words.words[len(SPECIAL) :])
     return WordSearch(model, decoding_graph.build(spoken, words, model.tying))
 
