@@ -10,6 +10,7 @@ from .acoustic_model import PRESETS, AcousticModelConfig
 from .policies import PolicyName
 from .run_config import (
     AugmentationConfig,
+    CompressionConfig,
     DataConfig,
     LearnersConfig,
     OptimizerConfig,
@@ -31,6 +32,7 @@ class HybridRun:
     )
     """Steps are those of the last stages, with tied states."""
     learners: LearnersConfig = field(default_factory=lambda: LearnersConfig(number=1))
+    compression: CompressionConfig = field(default_factory=CompressionConfig)
     lexicon: str = "cmu"
     """`cmu` (the CMU dictionary, of the extra `hybrid`), `graphemic` (letters as phones, for any
     language), or the path of a dictionary with a word and its phones in each line."""
@@ -63,12 +65,14 @@ class HybridRun:
 
     @property
     def speech(self) -> SpeechConfig:
-        """The same data, augmentation, optimizer and learners as those of a recognizer's run."""
+        """The same as the run of a transducer, whose optimizer and learners serve here too."""
         return SpeechConfig(
             data=self.data,
             augmentation=self.augmentation,
             optimizer=self.optimizer,
             learners=self.learners,
+            compression=self.compression,
+            log_every=self.log_every,
         )
 
     def check(self) -> None:
@@ -117,5 +121,7 @@ class HybridRun:
                     f"`{name}` must be {kept} for a hybrid, whose frames have targets of their "
                     f"own, got {value}; use `data.speed`, which moves both."
                 )
+        self.learners.check()
+        self.compression.check(self.learners)
         self.augmentation.check()
         self.optimizer.check(self.data, self.learners)

@@ -63,12 +63,7 @@ def fit(
         config, optimizer=dataclasses.replace(config.optimizer, steps=num_steps)
     )
     optimizer = recipe.optimizer(options.speech)
-    step = training.train_step(
-        loss_function(options, model),
-        optimizer,
-        axis_name="learner",
-        num_parts=config.optimizer.microbatches,
-    )
+    step = recipe.learner_step(options.speech, loss_function(options, model), optimizer)
     key = jax.random.key(config.seed + 1 + stage)
     state = training.fit(
         learners.spread(step, number, engine=engine, donate_argnums=0),

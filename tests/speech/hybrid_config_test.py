@@ -7,6 +7,7 @@ import pytest
 from gossamer.speech.hybrid_config import HybridRun
 from gossamer.speech.run_config import (
     AugmentationConfig,
+    CompressionConfig,
     LearnersConfig,
     LengthPerturbationConfig,
     OptimizerConfig,
@@ -27,6 +28,7 @@ def test_the_default_is_sound():
         ({"order": 0}, "`order` must lie in 1..9"),
         ({"optimizer": OptimizerConfig(steps=1)}, "`optimizer.steps` must be at least 2"),
         ({"learners": LearnersConfig(engine="threads")}, "`--engine` must be vmap"),
+        ({"compression": CompressionConfig("scalecom")}, "add `--learners.algorithm ssgd`"),
         ({"quantize": "int4_paper"}, "name it with `--from`"),
         ({"data": dataclasses.replace(CONFIG.data, language="de")}, "choose graphemic"),
         ({"data": dataclasses.replace(CONFIG.data, tempo=(0.9, 1.1))}, "`data.tempo` must be"),

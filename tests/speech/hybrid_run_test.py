@@ -11,7 +11,13 @@ from gossamer.cli.main import main
 from gossamer.speech import hybrid, hybrid_run, pronunciations
 from gossamer.speech.acoustic_model import AcousticModelConfig
 from gossamer.speech.hybrid_config import HybridRun
-from gossamer.speech.run_config import AugmentationConfig, DataConfig, OptimizerConfig
+from gossamer.speech.run_config import (
+    AugmentationConfig,
+    CompressionConfig,
+    DataConfig,
+    LearnersConfig,
+    OptimizerConfig,
+)
 
 pytestmark = pytest.mark.usefixtures("plain_code")
 
@@ -166,13 +172,24 @@ def test_the_command_line_refuses(config, trained, capsys, options, message):
     assert message in capsys.readouterr().err
 
 
-def test_parts_are_read_as_if_whole(config):
-    parts = dataclasses.replace(
-        config, unroll=7, rounds=1, round_steps=2, pdfs=0, run=config.run.with_name("parts")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learners": LearnersConfig(number=2), "unroll": 7},
+        {
+            "learners": LearnersConfig(number=2, algorithm="ssgd", weight_noise=1e-3),
+            "compression": CompressionConfig("scalecom", rate=10.0),
+        },
+    ],
+    ids=["gossip", "ScaleCom"],
+)
+def test_learners_share_the_work(config, tmp_path, options):
+    found = hybrid_run.train(
+        dataclasses.replace(config, rounds=1, pdfs=0, run=tmp_path / "run", **options)
     )
-    found = hybrid_run.train(parts)
+    error = json.loads((tmp_path / "run/result.json").read_text())["frame_error"]
+    assert error < 0.45
     assert found.tying.num_pdfs == 3
-    assert np.isfinite(hybrid.log_likelihoods(found, [speak("a").astype(np.float32)])[0]).all()
 
 
 @pytest.mark.parametrize("policy", ["int4_paper", "int4_max"])
