@@ -49,7 +49,8 @@ examples:
   gossamer train hybrid --run runs/hybrid
   gossamer train hybrid --run runs/hybrid4 --from runs/hybrid --quantize int4_paper \\
       --optimizer.steps 400 --optimizer.peak-learning-rate 1e-3     at 4 bits
-  gossamer train hybrid --lexicon graphemic --data.corpus my/manifest.tsv --pdfs 800"""
+  gossamer train hybrid --lexicon graphemic --data.corpus my/manifest.tsv --pdfs 800
+  gossamer train hybrid paper --data.corpus swb300/manifest.tsv    6 layers of 512 cells"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +109,15 @@ def _train_language_model(words: list[str]) -> int:
 def _train_hybrid(words: list[str]) -> int:
     from ..speech import hybrid_config, hybrid_folder, hybrid_run
 
+    default = hybrid_config.RUNS["small"]
+    if words and words[0] in hybrid_config.RUNS:
+        default, words = hybrid_config.RUNS[words[0]], words[1:]
     config = tyro.cli(
-        hybrid_config.HybridRun, prog="gossamer train hybrid", description=HYBRID, args=words
+        hybrid_config.HybridRun,
+        default=default,
+        prog="gossamer train hybrid",
+        description=HYBRID,
+        args=words,
     )
     hybrid_run.train(config)
     folder = config.run or Path("runs/hybrid")

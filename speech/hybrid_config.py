@@ -50,8 +50,8 @@ class HybridRun:
     order: int = 3
     """Words of the longest n-grams in the language model of the training transcripts."""
     start_from: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """Folder of a finished run in float of the same sizes: its states and its alignment serve for
-    all steps, and there are no rounds."""
+    """Folder of a finished run in float to go on from: sizes, lexicon, states and alignment are
+    its own, and there are no rounds."""
     quantize: PolicyName | None = None
     """Train under fake quantization by a named policy, after calibration; needs `from`."""
     seed: int = 0
@@ -125,3 +125,9 @@ class HybridRun:
         self.compression.check(self.learners)
         self.augmentation.check()
         self.optimizer.check(self.data, self.learners)
+
+
+RUNS = {
+    "small": HybridRun(),
+    "paper": HybridRun(model=PRESETS["paper"], pdfs=32_000, unroll=21),
+}
