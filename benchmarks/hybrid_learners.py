@@ -110,8 +110,8 @@ class Study:
         words = {word for text in self.prompts.dev.texts for word in text.split()}
         spoken = pronunciations.of_run(folder, None, sorted(words))
         console = Console(stderr=True)
-        self.dev_targets = hybrid_targets.read_off(
-            *hybrid_targets.find_paths(self.source, self.prompts.dev, spoken, console)
+        self.dev_targets = hybrid_targets.find_targets(
+            self.source, self.prompts.dev, spoken, console
         )
         self.graph = word_search.open_run(folder).graph
 
