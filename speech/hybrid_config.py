@@ -23,7 +23,7 @@ class HybridRun:
     """A hybrid recognizer and how it is trained."""
 
     data: DataConfig = field(
-        default_factory=lambda: DataConfig(speed=(0.9, 1.1), join_probability=0.0, spliced=0.0)
+        default_factory=lambda: DataConfig(speed=(0.9, 1.1), join_probability=0.0)
     )
     model: AcousticModelConfig = field(default_factory=lambda: PRESETS["small"])
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -114,7 +114,6 @@ class HybridRun:
         moving = {
             "data.tempo": (self.data.tempo, (1.0, 1.0)),
             "data.join_probability": (self.data.join_probability, 0.0),
-            "data.spliced": (self.data.spliced, 0.0),
             "augmentation.length_perturb.probability": (
                 self.augmentation.length_perturb.probability,
                 0.0,

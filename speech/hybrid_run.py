@@ -90,8 +90,9 @@ def train(config: HybridRun) -> Hybrid:
     texts = ngram.train(corpus.train.texts, order=config.order, vocabulary=words)
     arpa.write_arpa(folder / WORDS, texts)
     console = Console(stderr=True)
+    utterances = training_data.training_utterances(config.speech, corpus)
     if source is None:
-        current = _draw(config, _start_flat(config, folder, corpus.train, spoken, console))
+        current = _draw(config, _start_flat(config, folder, utterances, spoken, console))
     else:
         current = source
     parts = config.realignments + 1
@@ -101,16 +102,16 @@ def train(config: HybridRun) -> Hybrid:
         path = _stage(folder, number)
         stored = path / ALIGNMENT
         if not stored.exists():
-            found = hybrid_targets.find_targets(current, corpus.train, spoken, console)
+            found = hybrid_targets.find_targets(current, utterances, spoken, console)
             hybrid_targets.save(stored, found)
         targets = hybrid_targets.load(stored)
-        current = _fit(config, number, last - first, path, current, corpus.train, targets)
+        current = _fit(config, number, last - first, path, current, utterances, targets)
     hybrid.save(folder / PACKED, current)
     result = hybrid.load(folder / PACKED)
     facts = {
         "pdfs": result.tying.num_pdfs,
         "frame_error": hybrid_targets.frame_error(result, corpus.dev, spoken),
-        "recordings": len(corpus.train),
+        "recordings": len(utterances),
         "left_out": sum(frames is None for frames in targets),
     }
     (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -39,7 +39,6 @@ def test_the_default_is_sound():
         ),
         ({"data": dataclasses.replace(CONFIG.data, language="de")}, "choose graphemic"),
         ({"data": dataclasses.replace(CONFIG.data, tempo=(0.9, 1.1))}, "`data.tempo` must be"),
-        ({"data": dataclasses.replace(CONFIG.data, spliced=1.0)}, "`data.spliced` must be"),
         (
             {"data": dataclasses.replace(CONFIG.data, join_probability=0.1)},
             "`data.join_probability` must be",
