@@ -31,8 +31,8 @@ RIDGE = 1e-3  # of the mean variance, added to each
 class Discriminants(NamedTuple):
     """Linear scores of frames."""
 
-    weights: np.ndarray  # [features, pdfs]
-    biases: np.ndarray  # [pdfs]
+    weights: np.ndarray  # [features, pdfs] float32
+    biases: np.ndarray  # [pdfs] float32
 
     def score(self, features: np.ndarray) -> np.ndarray:
         """Log likelihoods up to a constant, ``[frames, features] -> [frames, pdfs]``."""
@@ -55,7 +55,7 @@ def settle(
     """Fits discriminants to alignments and aligns anew, in turns.
 
     Args:
-        features: ``[frames, features]`` of each utterance.
+        features: ``[frames, features]`` float32 of each utterance.
         graphs: of each.
         paths: the first alignments; None leaves an utterance out at first.
         num_pdfs: number of tied states.
@@ -108,7 +108,8 @@ def fit(
     covariance = (scatter - means.T @ (counts[:, None] * means)) / total
     covariance += RIDGE * np.mean(np.diag(covariance)) * np.eye(size)
     weights = np.linalg.solve(covariance, means.T)
-    return Discriminants(weights, -0.5 * np.sum(means.T * weights, axis=0))
+    biases = -0.5 * np.sum(means.T * weights, axis=0)
+    return Discriminants(weights.astype(np.float32), biases.astype(np.float32))
 
 
 def align(

@@ -170,7 +170,9 @@ def frame_error(model: Hybrid, utterances: Utterances, spoken: Lexicon) -> float
 
 def _read(config: HybridRun, utterances: Utterances, members: np.ndarray) -> list[np.ndarray]:
     waveforms = [utterances[int(index)].waveform for index in members]
-    return [x[:, :FEATURES] for x in hybrid.read_features(config.data, waveforms)]
+    return [
+        np.ascontiguousarray(x[:, :FEATURES]) for x in hybrid.read_features(config.data, waveforms)
+    ]
 
 
 def _read_off(graphs: Sequence[StateGraph], paths: Sequence[Alignment | None]) -> Targets:
