@@ -48,7 +48,7 @@ from a flat start, tied by trees. The same command continues an interrupted run.
 examples:
   gossamer train hybrid --run runs/hybrid
   gossamer train hybrid --run runs/hybrid4 --from runs/hybrid --quantize int4_paper \\
-      --optimizer.steps 400 --optimizer.peak-learning-rate 1e-3     at 4 bits
+      --optimizer.steps 300 --optimizer.peak-learning-rate 1e-3     at 4 bits
   gossamer train hybrid --lexicon graphemic --data.corpus my/manifest.tsv --pdfs 800
   gossamer train hybrid paper --data.corpus swb300/manifest.tsv    6 layers of 512 cells"""
 
