@@ -217,7 +217,9 @@ class Lattice:
             di, dj = sign * di, sign * dj
             space = BASIS[self.kind].T @ np.array([di + shift, dj + shift])
             x, y = space / np.linalg.norm(space)
-            to, cells = (1 - sublattice, di) if not self.sheared else self._shear(sublattice, di - dj)
+            to, cells = (
+                (1 - sublattice, di) if not self.sheared else self._shear(sublattice, di - dj)
+            )
             to = 2 * to + parity if self._alternates else to
             yield Bond(to, (0, dj, cells), di, (float(x), float(y), 0.0), False)
 

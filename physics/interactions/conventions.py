@@ -1,7 +1,7 @@
 """From the forms in which papers and programs write spin energies to that of `SpinModel`.
 
-The same J of a paper means different couplings, and the wrong reading moves the Curie temperature by
-factors.  What differs:
+The same J of a paper means different couplings, and the wrong reading moves the Curie temperature
+by factors.  What differs:
 
     bonds once       sum_<ij>          each pair of neighbors counts once
     bonds twice      sum_{i != j}      each pair counts twice, so that J of it is half of ours
@@ -48,8 +48,6 @@ class ModelEnergies(NamedTuple):
 
     exchange: float
     anisotropy: float
-
-
 
 
 def to_model_energies(

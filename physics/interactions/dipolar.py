@@ -2,9 +2,9 @@
 
     H = (mu0 mu^2 / 4 pi) sum_<ij> [S_i . S_j - 3 (S_i . r)(S_j . r)] / r^3
 
-between moments of one layer, with the nearest image of a periodic lattice, or the mean of several at
-the same distance.  The interaction is a
-convolution over the cells of the lattice, one for each pair of sites in a cell.
+between moments of one layer, with the nearest image of a periodic lattice, or the mean of several
+at the same distance.  The interaction is a convolution over the cells of the lattice, one for each
+pair of sites in a cell.
 """
 
 import functools
@@ -42,9 +42,7 @@ def to_grid(lattice: Lattice, values: jax.Array) -> jax.Array:
     places = ((layer * basis + sublattice) * lattice.size[1] + j) * lattice.size[0] + i
     order = np.argsort(places, axis=None, kind="stable")[: lattice.num_sites]
     flat = values.reshape(*values.shape[:-4], -1)[..., order]
-    return flat.reshape(
-        *values.shape[:-4], lattice.layers, basis, lattice.size[1], lattice.size[0]
-    )
+    return flat.reshape(*values.shape[:-4], lattice.layers, basis, lattice.size[1], lattice.size[0])
 
 
 def from_grid(lattice: Lattice, values: jax.Array) -> jax.Array:
@@ -60,9 +58,7 @@ def _kernel(lattice: Lattice) -> tuple[np.ndarray, tuple[int, int]]:
     """Transforms of minus the dipole tensor, ``[3, 3, basis, basis, ky, kx]`` in nm^-3."""
     width, height = lattice.size
     wraps = lattice.periodic[:2]
-    size = tuple(
-        n if wrap else 2 * n for n, wrap in zip((height, width), wraps[::-1], strict=True)
-    )
+    size = tuple(n if wrap else 2 * n for n, wrap in zip((height, width), wraps[::-1], strict=True))
     steps = [np.arange(n) for n in size]
     dj, di = np.meshgrid(*[(x + n // 2) % n - n // 2 for x, n in zip(steps, size, strict=True)],
                          indexing="ij")  # fmt: skip

@@ -16,7 +16,7 @@ from .model import SpinModel, is_zero
 def local_field(
     model: SpinModel, surrounded: jax.Array, color: int, axis_name: str | None = None
 ) -> jax.Array:
-    """h of all spins of a color, without dipoles.
+    """H of all spins of a color, without dipoles.
 
     Args:
         model: the couplings.
@@ -54,7 +54,7 @@ def local_field(
 
 
 def fields(model: SpinModel, spins: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """h of all spins, with dipoles, ``[components, colors, depth, rows, cells]``, meV."""
+    """H of all spins, with dipoles, ``[components, colors, depth, rows, cells]``, meV."""
     surrounded = surround(spins, model.lattice, axis_name)
     colors = range(model.lattice.shape[0])
     field = jnp.stack([local_field(model, surrounded, color, axis_name) for color in colors], 1)
@@ -89,4 +89,3 @@ def occupancy(model: SpinModel) -> np.ndarray | None:
     """Ones and zeros ``[colors, depth, 1, 1]`` where a layer of storage is empty, else None."""
     occupied = model.lattice.occupied
     return None if occupied.all() else occupied[:, :, None, None].astype(np.float32)
-

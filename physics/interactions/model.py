@@ -116,7 +116,7 @@ class SpinModel:
         return self.replace(lattice=dataclasses.replace(self.lattice, size=pair))
 
     def zeeman(self) -> jax.Array:
-        """mu B, ``[components]``, meV."""
+        """Mu B, ``[components]``, meV."""
         field = jnp.asarray(self.field, jnp.float32)
         if field.ndim == 0:
             field = field * jnp.array([0.0, 0.0, 1.0])

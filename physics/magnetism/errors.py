@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
 
 def integrated_time(series: np.ndarray) -> float:
-    """tau of a series, in its steps.
+    """Tau of a series, in its steps.
 
     Args:
         series: ``[num]``, or ``[replicas, num]`` of independent runs.

@@ -132,8 +132,9 @@ def average(
         energy=estimate(e),
         magnetization=estimate(m),
         susceptibility=jackknife(lambda x: number * moment / kt * variance(x), squares, m),
-        specific_heat=jackknife(lambda x: number / kt**2 * variance(x), (e - e.mean()) ** 2,
-                                e - e.mean()),  # fmt: skip
+        specific_heat=jackknife(
+            lambda x: number / kt**2 * variance(x), (e - e.mean()) ** 2, e - e.mean()
+        ),  # fmt: skip
         binder=jackknife(binder, squares, squares**2),
         correlation_length=jackknife(length, squares, power),
         helicity=jackknife(lambda x: x[0] - x[1], stiff, current),
@@ -146,8 +147,10 @@ def ordered_component(model: SpinModel) -> str:
     if model.spin == "ising":
         return "z"
     axis = float(np.mean(np.asarray(model.anisotropy)))
-    axis += model.lattice.coordination / 2 * float(
-        np.mean(np.asarray(model.exchange)) * (float(model.exchange_anisotropy) - 1)
+    axis += (
+        model.lattice.coordination
+        / 2
+        * float(np.mean(np.asarray(model.exchange)) * (float(model.exchange_anisotropy) - 1))
     )
     return "z" if axis > 0 else "plane" if axis < 0 else "all"
 
