@@ -44,7 +44,7 @@ class Arguments:
     """AA or AB."""
     sizes: tuple[int, ...] = (12, 24)
     """Cells of the lattices whose Binder cumulants cross."""
-    measurements: int = 300
+    measurements: int = 600
     """Of each replica and temperature."""
     replicas: int = 4
     """Independent runs at each temperature."""

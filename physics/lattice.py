@@ -58,8 +58,8 @@ class Lattice:
 
     Args:
         kind: triangular (the metal atoms of a 2H or 1T layer), honeycomb, or square.
-        size: unit cells along a1 and a2.  Along a1 a multiple of the number of colors (3, 2 and, for
-            the honeycomb, any), along a2 too if periodic.
+        size: unit cells along a1 and a2.  Along a1 a multiple of the number of colors (3, 2 and,
+            for the honeycomb, any), along a2 too if periodic.
         layers: number of layers, any.
         stacking: AA, one above the other, or AB: over the hollow sites; on the honeycomb as in
             graphite, one of two sublattices over the other one.

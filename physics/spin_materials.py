@@ -6,10 +6,10 @@ Energies are those of `SpinModel`: bonds once, unit spins.  Tags tell how sure w
     published      couplings read in the source
     user           your own
 
-For VSe2 no couplings are known to us.  Density functional theory gives the monolayer of the 2H phase
-a moment of 1 Bohr magneton and, by Monte Carlo, a Curie temperature of 472 K (Fuh et al.); J is
-chosen to give that with K = J / 10 (k Tc = 1.126 J).  An easy axis is what experiments report for
-multilayers, an easy plane what theory gives the monolayer: K may have either sign.
+For VSe2 no couplings are known to us.  Density functional theory gives the monolayer of the 2H
+phase a moment of 1 Bohr magneton and, by Monte Carlo, a Curie temperature of 472 K (Fuh et al.); J
+is chosen to give that with K = J / 10 (k Tc = 1.126 J).  An easy axis is what experiments report
+for multilayers, an easy plane what theory gives the monolayer: K may have either sign.
 
 Thickness enters by a law, which is our choice and no result of the paper:
 

@@ -1,8 +1,8 @@
 """A layered magnet from a monolayer to a film: what ``gossamer spins`` computes.
 
 A study is a list of parts that do not depend on each other.  Each has a random key of its own, made
-from the seed and its name, and its numbers are written as JSON when they are complete: a run that was
-stopped computes what is missing and ends with the same bits.
+from the seed and its name, and its numbers are written as JSON when they are complete: a run that
+was stopped computes what is missing and ends with the same bits.
 """
 
 import csv
@@ -35,7 +35,7 @@ class Settings:
 
     layers: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8)
     sizes: tuple[int, ...] = (12, 24)  # of the Binder crossing, cells
-    measurements: int = 300  # of each replica and temperature
+    measurements: int = 600  # of each replica and temperature
     replicas: int = 4
     temperature: float = 300.0  # K, of the loops
     amplitude: float = 3.0  # T, of the loops
@@ -56,9 +56,9 @@ def list_parts(magnet: Magnet, settings: Settings) -> dict[str, Callable[[jax.Ar
     easy_axis = magnet.anisotropy > 0
     for count in settings.layers:
         for law in LAWS:
-            if easy_axis and (count == 1 or law == "constant" or magnet.bulk_anisotropy):
-                if count > 1 or law == "constant":  # both laws are one for the monolayer
-                    parts[f"curie-{law}-{count}"] = _bind(_curie, magnet, settings, count, law)
+            one_law = count == 1 or not magnet.bulk_anisotropy  # Both laws are the same then.
+            if easy_axis and (law == "constant" or not one_law):
+                parts[f"curie-{law}-{count}"] = _bind(_curie, magnet, settings, count, law)
     for name, sign in (("axis", 1), ("plane", -1)):
         parts[f"order-{name}"] = _bind(_order, magnet, settings, sign)
     if easy_axis:

@@ -1,6 +1,6 @@
 """Spins of a two-dimensional ferromagnet: models, samplers, and what they show.
 
-    H = - J sum_<ij> (Sx Sx + Sy Sy + lambda Sz Sz) - J_perp sum S . S - K sum Sz^2 - mu B . sum S + ...
+    H = - J sum_<ij> (Sx Sx + Sy Sy + lambda Sz Sz) - J_perp sum S . S - K sum Sz^2 - mu B . sum S
 
 with each bond once and unit spins; `SpinModel` holds the numbers and `Lattice` the film.  Samplers
 are pairs of `init` and `step`, runs are mapped over temperatures and replicas, and every average

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from numpy.polynomial import Polynomial
 
 from ..interactions.model import SpinModel, is_zero, warn_if_disordered
 from ..samplers import runs
@@ -157,10 +158,10 @@ def curie_temperature(
             )
             for place, each in enumerate(models)
         )
-        below = scans[-2].values("binder")[0] < scans[-1].values("binder")[0]
-        if given or attempt == ATTEMPTS - 1 or (np.mean(below[:2]) > 0 and np.mean(below[-2:]) < 1):
+        if given or attempt == ATTEMPTS - 1 or _crosses(scans[-2], scans[-1]):
             break
-        temperatures = temperatures * (1 + width if np.mean(below) > 0.5 else 1 - width)
+        below = np.mean(scans[-2].values("binder")[0] < scans[-1].values("binder")[0])
+        temperatures = temperatures * (1 + width if below > 0.5 else 1 - width)
     crossings, height = {}, 0.0
     for (small, low), (large, high) in itertools.pairwise(zip(sizes, scans, strict=True)):
         crossing, error, height = cross(low, high)
@@ -170,7 +171,7 @@ def curie_temperature(
 
 
 def locate(
-    model: SpinModel, *, key: jax.Array, make: MakeSampler = default_sampler, level: float = 0.9
+    model: SpinModel, *, key: jax.Array, make: MakeSampler = default_sampler, level: float = 0.84
 ) -> float:
     """Where a small lattice seems to order: U at `level` of its largest value; K, to about 5%."""
     grid = mean_field(model) * np.linspace(0.2, 1.05, 18)
@@ -209,15 +210,22 @@ def cross(low: Scan, high: Scan, *, draws: int = 400) -> tuple[float, float, flo
     return float(center + half * root), half * spread, float(height)
 
 
+def _crosses(low: Scan, high: Scan) -> bool:
+    try:
+        cross(low, high, draws=1)
+    except ValueError:
+        return False
+    return True
+
+
 def _root(x: np.ndarray, difference: np.ndarray, error: np.ndarray) -> float | None:
     """The root of a fitted parabola in [-1, 1] at which the difference rises with temperature."""
     degree = min(2, len(x) - 1)
-    fit = np.polynomial.Polynomial(
-        np.polynomial.polynomial.polyfit(x, difference, degree, w=1 / error)
-    )
-    slope = fit.deriv()
-    inside = [
-        r.real for r in np.atleast_1d(fit.roots()) if abs(r.imag) < 1e-12 and abs(r.real) <= 1
-    ]
-    rising = [r for r in inside if slope(r) > 0]
-    return float(rising[0]) if rising else None
+    fit = Polynomial.fit(x, difference, degree, w=1 / error, domain=[-1, 1])
+    grid = np.linspace(-1, 1, 2001)
+    values = fit(grid)
+    rising = np.flatnonzero((values[:-1] <= 0) & (values[1:] > 0))
+    if not len(rising):
+        return None
+    at = rising[0]
+    return float(grid[at] - values[at] * (grid[1] - grid[0]) / (values[at + 1] - values[at]))

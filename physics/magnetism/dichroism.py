@@ -6,8 +6,8 @@ weakly absorbing layers the difference over the sum adds up to
     signal = sum_l w_l m_l,      w_l = exp(-2 l d / delta) / sum_l exp(-2 l d / delta),
 
 with l counted from the side of the light and delta the depth to which it reaches.  It is a model:
-what a full magnetization gives, in percent of the light, depends on the photon energy and is left to
-the measurement; here it is 1.
+what a full magnetization gives, in percent of the light, depends on the photon energy and is left
+to the measurement; here it is 1.
 """
 
 import numpy as np

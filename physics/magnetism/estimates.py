@@ -38,9 +38,9 @@ def mean_field(model: SpinModel) -> float:
         return float(total / BOLTZMANN)
     axis = max(float(np.max(np.asarray(model.anisotropy))), 0.0)
     kt = total / 3
+    z, measure = np.polynomial.legendre.leggauss(96)
     for _ in range(50):  # <z^2> of a free spin with the anisotropy K
-        z = np.linspace(0, 1, 401)
-        weight = np.exp(axis / kt * (z**2 - 1))
+        weight = measure * np.exp(axis / kt * (z**2 - 1))
         kt = 0.5 * (kt + total * np.average(z**2, weights=weight))
     return float(kt / BOLTZMANN)
 
@@ -85,7 +85,8 @@ def torelli_olsen(model: SpinModel) -> float:
 def magnon_energy(model: SpinModel, wave_vector: np.ndarray) -> np.ndarray:
     """Energy of a magnon of one layer of the triangular or square lattice, meV per unit spin.
 
-    E_q = 2 K + mu B + J sum_d (1 - cos q . d) in classical units: divide by S for a spin of length S.
+    E_q = 2 K + mu B + J sum_d (1 - cos q . d), in classical units: divide by S for spins of
+    length S.
 
     Args:
         model: magnetized along z; the field is that along z.

@@ -99,8 +99,8 @@ def average(
         series: snapshots stacked as ``[num_measurements]``, or as ``[replicas, num_measurements]``
             of independent runs.
         temperature: K.
-        component: what orders: "z", "plane", or "all"; by default "z" for Ising and for an easy axis,
-            "plane" for an easy plane, and "all" for isotropic spins.
+        component: what orders: "z", "plane", or "all"; by default "z" for Ising and for an easy
+            axis, "plane" for an easy plane, and "all" for isotropic spins.
 
     Returns:
         `Averages`; errors are those of blocks longer than the autocorrelation time.
@@ -115,6 +115,7 @@ def average(
     moment = BOHR_MAGNETON * float(model.moment)
     power = numbers.structure @ {"z": [1, 0], "plane": [0, 1], "all": [1, 1]}[component]
     sharpness = 2 * np.sin(_smallest_wave_vector(model.lattice) * model.lattice.constant / 2)
+    offset = e - e.mean()
     stiff, current = numbers.stiffness, numbers.current**2 / (number * kt)
 
     def binder(means):
@@ -132,9 +133,7 @@ def average(
         energy=estimate(e),
         magnetization=estimate(m),
         susceptibility=jackknife(lambda x: number * moment / kt * variance(x), squares, m),
-        specific_heat=jackknife(
-            lambda x: number / kt**2 * variance(x), (e - e.mean()) ** 2, e - e.mean()
-        ),  # fmt: skip
+        specific_heat=jackknife(lambda x: number / kt**2 * variance(x), offset**2, offset),
         binder=jackknife(binder, squares, squares**2),
         correlation_length=jackknife(length, squares, power),
         helicity=jackknife(lambda x: x[0] - x[1], stiff, current),

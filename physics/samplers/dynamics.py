@@ -4,8 +4,8 @@
     <b_i b_j> = 2 alpha kT / (gamma mu dt) delta_ij                  in each step,
 
 in the sense of Stratonovich, to which the predictor and corrector of Heun converges.  Spins are
-normalized after each step.  Averages are off by a term linear in the time step: extrapolate, or take
-it small enough.  Unlike the samplers by color it takes dipoles.
+normalized after each step.  Averages are off by a term linear in the time step: extrapolate, or
+take it small enough.  Unlike the samplers by color it takes dipoles.
 
 References:
     J. L. Garcia-Palacios, F. J. Lazaro, "Langevin-dynamics study of the dynamical properties of

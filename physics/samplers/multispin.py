@@ -1,7 +1,8 @@
 """Multi-spin-coded Ising: one bit per spin, 32 independent replicas in each word.
 
-Bit b of every word belongs to replica b.  With z neighbors a sweep of Metropolis needs for each spin
-the number m of neighbors that point as it does, counted by bitwise adders, and one random number u:
+Bit b of every word belongs to replica b.  With z neighbors a sweep of Metropolis needs for each
+spin the number m of neighbors that point as it does, counted by bitwise adders, and one random
+number u:
 
     flip where m < z / 2, or u < exp(-2 J (2 m - z) / kT), or u < 1 / 2 where m = z / 2.
 

@@ -1,8 +1,8 @@
 """Random words for every site, as a function of a key and the number of the site.
 
-Threefry (Salmon et al. 2011) turns a key and a counter into 64 random bits.  `jax.random` runs it as
-a loop over arrays in memory; written out it becomes part of the loop over sites that needs the bits.
-A site draws the same words on one device and on many.
+Threefry (Salmon et al. 2011) turns a key and a counter into 64 random bits.  `jax.random` runs it
+as a loop over arrays in memory; written out it becomes part of the loop over sites that needs the
+bits.  A site draws the same words on one device and on many.
 
 References:
     J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011, SC '11.

@@ -112,8 +112,8 @@ def over_relaxation(model: SpinModel, *, axis_name: str | None = None) -> Sample
 def _flip(uniforms, spins, field, anisotropy):
     """A flip that costs nothing is taken half of the time.
 
-    Were it always taken, a whole color in no field would flip back and forth for ever; the triangular
-    lattice of 3 x 3 sites then does not reach all of its states.
+    Were it always taken, a whole color in no field would flip back and forth for ever; the
+    triangular lattice of 3 x 3 sites then does not reach all of its states.
     """
     del anisotropy
     chance = jnp.where(field[0] == 0, 0.5, jnp.exp(-2 * spins[0] * field[0]))

@@ -51,7 +51,8 @@ def tempering(sampler: Sampler) -> Sampler:
         temperatures = np.asarray(temperature, np.float32)
         if temperatures.ndim != 1 or (np.diff(temperatures) <= 0).any() or len(temperatures) < 2:
             raise ValueError(
-                f"`temperature` of tempering must be at least two rising numbers, got {temperature}."
+                "`temperature` of tempering must be at least two rising numbers, got "
+                f"{temperature}."
             )
         keys = jax.random.split(key, len(temperatures))
         replicas = jax.vmap(lambda key, each: sampler.init(key, each, start))(

@@ -23,9 +23,14 @@ def test_ising(kind):
     exact = ISING[kind] / BOLTZMANN
     grid = exact * np.linspace(0.96, 1.04, 5)
     found = curie_temperature(
-        model, key=jax.random.key(0), temperatures=grid, measurements=300, make=swendsen_wang
+        model,
+        key=jax.random.key(0),
+        temperatures=grid,
+        measurements=1200,
+        replicas=8,
+        make=swendsen_wang,
     )
-    assert found.error < 0.004 * exact
+    assert found.error < 0.005 * exact
     assert abs(found.temperature - exact) < 3.5 * found.error + 0.002 * exact
     assert found.binder == pytest.approx(0.611, abs=0.02)
 

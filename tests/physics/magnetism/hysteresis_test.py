@@ -15,30 +15,34 @@ ANISOTROPY = 0.1  # meV
 SWITCHING = 2 * ANISOTROPY / BOHR_MAGNETON  # T, 2 K / mu
 
 
-@pytest.mark.parametrize(("angle", "part"), [(1e-3, 1.0), (np.pi / 4, 0.5)])
-def test_stoner_wohlfarth(angle, part):
-    """A single domain switches at 2 K / mu along its axis and at K / mu 45 degrees off it."""
-    model = SpinModel(TINY, exchange=1.0, anisotropy=ANISOTROPY)
+@pytest.mark.parametrize("angle", [0.01, np.pi / 4])
+def test_stoner_wohlfarth(angle):
+    """A single domain switches at 2 K / mu along its axis and at K / mu 45 degrees off it.
+
+    In between at 2 K / mu over (cos^(2/3) + sin^(2/3))^(3/2).
+    """
+    part = (np.cos(angle) ** (2 / 3) + np.sin(angle) ** (2 / 3)) ** -1.5
+    model = SpinModel(TINY, exchange=0.02, anisotropy=ANISOTROPY)
     loop = hysteresis(
         model,
         1e-9,
         key=jax.random.key(0),
         amplitude=1.2 * SWITCHING,
-        num=241,  # steps of 1% of the switching field
+        num=121,  # steps of 2% of the switching field
         steps=400,
         replicas=1,
         direction=(np.sin(angle), 0.0, np.cos(angle)),
-        make=lambda model: llg(model, time_step=0.02, damping=1.0),
+        make=lambda model: llg(model, time_step=0.2, damping=1.0),
     )
-    jumps = np.diff(loop.magnetization[0][:241])
+    jumps = np.diff(loop.magnetization[0][:121])
     switched = loop.field[np.argmin(jumps) + 1]
-    # One step of the field, and at 1e-3 of an angle (cos^(2/3) + sin^(2/3))^(-3/2) = 0.985.
-    assert -switched / SWITCHING == pytest.approx(part, abs=0.026)
+    # It switches at the next field, or the one after it: the way out is slow at first.
+    assert 0 <= -switched / SWITCHING - part < 0.04
 
 
 def test_loops_close_with_temperature_and_open_with_rate():
     model = SpinModel(Lattice("triangular", (6, 6)), exchange=5.0, anisotropy=2.0)
-    options = {"key": jax.random.key(0), "amplitude": 60.0, "num": 31, "replicas": 8}
+    options = {"key": jax.random.key(0), "amplitude": 90.0, "num": 46, "replicas": 8}
     cold = hysteresis(model, 30.0, steps=20, **options)
     warm = hysteresis(model, 60.0, steps=20, **options)
     fast = hysteresis(model, 60.0, steps=2, **options)
