@@ -14,7 +14,7 @@ continued by the same command, and ends with the same bits.
 
 examples:
   gossamer spins --material VSe2 --layers 1:8
-  gossamer spins --material VSe2 --layers 1:3 --sizes 12 24 48 --measurements 1000
+  gossamer spins --material VSe2 --layers 1,2,4 --sizes 12 24 48 --measurements 1000
   gossamer spins --material CrI3 --layers 1 --temperature 20
   gossamer spins --material VSe2 --anisotropy 1.0 --interlayer 3.6
   gossamer spins --list"""
@@ -27,7 +27,7 @@ class Arguments:
     material: str = "VSe2"
     """Parameter set; see --list."""
     layers: str = "1:8"
-    """Numbers of layers, as FIRST:LAST, or one number."""
+    """Numbers of layers, as FIRST:LAST, or as 1,2,4."""
     list_: Annotated[bool, tyro.conf.arg(name="list", help_behavior_hint="")] = False
     """List the parameter sets with their sources, and stop."""
     exchange: float | None = None
@@ -110,19 +110,22 @@ def main(words: list[str]) -> int:
 
 
 def parse_layers(text: str) -> tuple[int, ...]:
-    """Numbers of ``FIRST:LAST``, both included, or one number.
+    """Rising numbers of ``FIRST:LAST``, both included, or of a list such as ``1,2,4``.
 
     Raises:
-        ValueError: if it is neither, or runs backwards.
+        ValueError: if it is neither, or does not rise.
     """
     try:
-        numbers = [int(word) for word in text.split(":")]
+        numbers = [int(word) for word in text.replace(":", ",").split(",")]
     except ValueError:
-        numbers = []
-    if len(numbers) in (1, 2) and 1 <= numbers[0] <= numbers[-1]:
-        return tuple(range(numbers[0], numbers[-1] + 1))
+        numbers = [0]
+    rises = numbers[0] >= 1 and numbers == sorted(set(numbers))
+    if rises and ":" not in text:
+        return tuple(numbers)
+    if rises and len(numbers) == 2:
+        return tuple(range(numbers[0], numbers[1] + 1))
     raise ValueError(
-        "`--layers` must be one number or FIRST:LAST with 1 <= FIRST <= LAST, as 1:8; "
+        "`--layers` must be FIRST:LAST with 1 <= FIRST < LAST, as 1:8, or rise, as 1,2,4; "
         f"got {text!r}."
     )
 

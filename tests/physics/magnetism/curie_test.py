@@ -12,27 +12,30 @@ from gossamer.physics.samplers.clusters import swendsen_wang
 from gossamer.physics.units import BOLTZMANN
 
 
-@pytest.mark.parametrize("kind", [
-    "square",
-    pytest.param("triangular", marks=pytest.mark.slow),
-    pytest.param("honeycomb", marks=pytest.mark.slow),
-])  # fmt: skip
-def test_ising(kind):
-    """The crossing of 12 and 24 is off by less than 0.2% (Binder's corrections fall as L^-3)."""
+@pytest.mark.parametrize(
+    ("kind", "sizes", "measurements"),
+    [
+        ("square", (6, 12), 500),
+        pytest.param("square", (12, 24), 1200, marks=pytest.mark.slow),
+        pytest.param("triangular", (12, 24), 1200, marks=pytest.mark.slow),
+        pytest.param("honeycomb", (12, 24), 1200, marks=pytest.mark.slow),
+    ],
+)
+def test_ising(kind, sizes, measurements):
+    """Corrections of the crossing fall as the third power of the size: 0.2% at 12 and 24."""
     model = SpinModel(Lattice(kind, (12, 12)), spin="ising")
     exact = ISING[kind] / BOLTZMANN
-    grid = exact * np.linspace(0.96, 1.04, 5)
     found = curie_temperature(
         model,
         key=jax.random.key(0),
-        temperatures=grid,
-        measurements=1200,
-        replicas=8,
+        sizes=sizes,
+        temperatures=exact * np.linspace(0.96, 1.04, 5),
+        measurements=measurements,
         make=swendsen_wang,
     )
-    assert found.error < 0.005 * exact
+    assert found.error < 0.01 * exact
     assert abs(found.temperature - exact) < 3.5 * found.error + 0.002 * exact
-    assert found.binder == pytest.approx(0.611, abs=0.02)
+    assert found.binder == pytest.approx(0.611, abs=0.03)
 
 
 @pytest.mark.slow

@@ -42,13 +42,13 @@ def test_stoner_wohlfarth(angle):
 
 def test_loops_close_with_temperature_and_open_with_rate():
     model = SpinModel(Lattice("triangular", (6, 6)), exchange=5.0, anisotropy=2.0)
-    options = {"key": jax.random.key(0), "amplitude": 90.0, "num": 46, "replicas": 8}
+    options = {"key": jax.random.key(0), "amplitude": 120.0, "num": 61, "replicas": 8}
     cold = hysteresis(model, 30.0, steps=20, **options)
     warm = hysteresis(model, 60.0, steps=20, **options)
-    fast = hysteresis(model, 60.0, steps=2, **options)
+    fast = hysteresis(model, 60.0, steps=5, **options)
     assert cold.coercivity > warm.coercivity + 3 * np.hypot(cold.error, warm.error) > 0
     assert fast.coercivity > warm.coercivity + 3 * np.hypot(fast.error, warm.error)
-    assert fast.rate == pytest.approx(10 * warm.rate) == pytest.approx(2.0)
+    assert fast.rate == pytest.approx(4 * warm.rate) == pytest.approx(0.8)
     assert cold.remanence > 0.9
     np.testing.assert_allclose(cold.layers[:, 0], cold.magnetization.mean(0), atol=1e-5)
 
