@@ -58,7 +58,7 @@ def _kernel(lattice: Lattice) -> tuple[np.ndarray, tuple[int, int]]:
     """Transforms of minus the dipole tensor, ``[3, 3, basis, basis, ky, kx]`` in nm^-3."""
     width, height = lattice.size
     wraps = lattice.periodic[:2]
-    size = tuple(n if wrap else 2 * n for n, wrap in zip((height, width), wraps[::-1], strict=True))
+    size = (height if wraps[1] else 2 * height, width if wraps[0] else 2 * width)
     steps = [np.arange(n) for n in size]
     dj, di = np.meshgrid(*[(x + n // 2) % n - n // 2 for x, n in zip(steps, size, strict=True)],
                          indexing="ij")  # fmt: skip

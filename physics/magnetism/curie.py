@@ -147,6 +147,7 @@ def curie_temperature(
         center = locate(models[0], key=jax.random.fold_in(key, len(sizes)), make=make)
         temperatures = center * np.linspace(1 - width, 1 + width, num)
     temperatures = np.asarray(temperatures, np.float64)
+    scans: tuple[Scan, ...] = ()
     for attempt in range(1 if given else ATTEMPTS):
         scans = tuple(
             scan(

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ..interactions.fields import anisotropies, fields
 from ..interactions.model import SpinModel
@@ -43,7 +44,7 @@ def llg(model: SpinModel, *, time_step: float = 1e-3, damping: Any = 0.1) -> Sam
         raise ValueError("`llg` needs vector spins; Ising spins have no precession.")
     if not time_step > 0:
         raise ValueError(f"`time_step` must be positive, in ps, got {time_step}.")
-    if not isinstance(damping, jax.core.Tracer) and not damping >= 0:
+    if not isinstance(damping, Tracer) and not damping >= 0:
         raise ValueError(f"`damping` must be at least 0, got {damping}.")
     moment = model.moment * BOHR_MAGNETON
 

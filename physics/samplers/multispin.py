@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ..interactions.halo import look, surround
 from ..interactions.model import SpinModel, is_zero
@@ -180,4 +181,4 @@ def _check(model: SpinModel) -> None:
 
 
 def _traced(model: SpinModel) -> bool:
-    return isinstance(model.exchange, jax.core.Tracer)
+    return isinstance(model.exchange, Tracer)

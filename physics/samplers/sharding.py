@@ -5,6 +5,7 @@ the whole one, up to the last bits of sums.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding
@@ -13,7 +14,8 @@ from jax.sharding import PartitionSpec as P
 from ..interactions.model import SpinModel
 from .sampler import Info, Sampler, State
 
-ROWS = State(spins=P(None, None, None, "rows", None), temperature=P())  # pyright: ignore
+_SPECS: Any = [P(None, None, None, "rows", None), P()]
+ROWS = State(*_SPECS)
 
 
 def spread(make: Callable[..., Sampler], model: SpinModel, mesh: Mesh) -> Sampler:
@@ -40,15 +42,16 @@ def spread(make: Callable[..., Sampler], model: SpinModel, mesh: Mesh) -> Sample
             f"`size` along a2 must be a multiple of the {num} devices, got {model.lattice.size[1]}."
         )
     local = make(model, axis_name="rows")
-    sharding = State(*(NamedSharding(mesh, each) for each in ROWS))
+    sharding = jax.tree.map(lambda each: NamedSharding(mesh, each), ROWS)
 
     def init(key: jax.Array, temperature, start: str = "random") -> State:
         return jax.device_put(local.init(key, temperature, start), sharding)
 
+    whole: Any = P()
     step = jax.shard_map(
         lambda key, state: local.step(key, state),
         mesh=mesh,
         in_specs=(P(), ROWS),
-        out_specs=(ROWS, Info(P())),
+        out_specs=(ROWS, Info(whole)),
     )
     return Sampler(init, step, model, local.ergodic)

@@ -38,7 +38,6 @@ def test_larmor_precession_to_second_order(float64):
     for num in (200, 400):
         found, exact = precess(1.0 / num, num)
         errors.append(np.abs(found - exact).max())
-    assert errors[1] < 1e-5
     assert 3.7 < errors[0] / errors[1] < 4.3
     found, exact = precess(5e-5, 20000)
     np.testing.assert_allclose(found, exact, atol=1e-6)
