@@ -24,6 +24,7 @@ from .magnetism.dichroism import dichroism
 from .magnetism.estimates import mean_field, random_phase, torelli_olsen
 from .magnetism.hysteresis import hysteresis
 from .samplers.sampler import repeat
+from .samplers.sweeps import heat_bath
 from .spin_materials import LAWS, Law, Magnet
 
 Part = dict[str, Any]  # JSON
@@ -216,7 +217,7 @@ def _loop(
 def _texture(magnet: Magnet, settings: Settings, sign: int, key: jax.Array) -> Part:
     """Spins of a monolayer after a quench from random directions, at two temperatures."""
     model = _signed(magnet, 2 * settings.sizes[-1], sign)
-    sampler = default_sampler(model) if sign < 0 else _local(model)
+    sampler = default_sampler(model) if sign < 0 else heat_bath(model)
     top = mean_field(model.replace(anisotropy=abs(float(model.anisotropy))))
     i, j = model.lattice.indices[0].ravel(), model.lattice.indices[1].ravel()
     pictures = []
@@ -227,12 +228,6 @@ def _texture(magnet: Magnet, settings: Settings, sign: int, key: jax.Array) -> P
         grid[:, j, i] = np.asarray(state.spins).reshape(3, -1)
         pictures.append({"temperature": part * top, "spins": np.round(grid, 3).tolist()})
     return {"pictures": pictures, "constant": magnet.constant}
-
-
-def _local(model: SpinModel):
-    from .samplers.sweeps import heat_bath
-
-    return heat_bath(model)
 
 
 def _signed(magnet: Magnet, size: int, sign: int) -> SpinModel:

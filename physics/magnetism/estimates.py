@@ -15,7 +15,7 @@ References:
 import numpy as np
 
 from ..interactions.model import SpinModel
-from ..lattice import BASIS
+from ..lattice import BASIS, IN_PLANE
 from ..units import BOHR_MAGNETON, BOLTZMANN
 
 ISING = {  # kT / J of the exact solutions
@@ -28,7 +28,8 @@ ISING = {  # kT / J of the exact solutions
 def mean_field(model: SpinModel) -> float:
     """Mean-field Curie temperature of the strongest layer with its neighbors, K.
 
-    Anisotropy counts as K / 3 times 2 / 5 in the lowest order of K / kT, at most as Ising spins.
+    kT = J_0 <z^2>, with the average over a free spin with the anisotropy K: 1/3 without it, and 1 in
+    the limit of Ising spins.
     """
     exchange = np.max(np.abs(np.asarray(model.exchange)))
     total = model.lattice.coordination * exchange * max(float(model.exchange_anisotropy), 1.0)
@@ -98,8 +99,6 @@ def magnon_energy(model: SpinModel, wave_vector: np.ndarray) -> np.ndarray:
     lattice = model.lattice
     if lattice.kind == "honeycomb":
         raise ValueError("`magnon_energy` takes the triangular or square lattice, got honeycomb.")
-    from ..lattice import IN_PLANE
-
     steps = lattice.constant * np.array(IN_PLANE[lattice.kind]) @ BASIS[lattice.kind]
     cost = np.sum(1 - np.cos(np.asarray(wave_vector) @ steps.T), -1)
     field = np.asarray(model.field, np.float64)

@@ -39,14 +39,19 @@ def test_ising(kind, sizes, measurements):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ratio", "expected"), [(0.1, 1.126), (1.0, 1.483)])
-def test_an_easy_axis(ratio, expected):
-    """Against 16 to 64 sites wide lattices of another program, known to 0.008 and 0.005."""
+@pytest.mark.parametrize(
+    ("ratio", "expected", "sizes"), [(0.1, 1.126, (24, 48)), (1.0, 1.483, (12, 24))]
+)
+def test_an_easy_axis(ratio, expected, sizes):
+    """Against 16 to 64 sites wide lattices of another program, known to 0.008 and 0.005.
+
+    The smaller K, the larger the lattices at which it rules: 12 and 24 are 4% too high at K = J / 10.
+    """
     model = SpinModel(Lattice("triangular", (12, 12)), anisotropy=ratio)
     found = curie_temperature(
         model,
         key=jax.random.key(1),
-        sizes=(12, 24),
+        sizes=sizes,
         temperatures=expected / BOLTZMANN * np.linspace(0.94, 1.06, 5),
         measurements=600,
     )
