@@ -21,7 +21,7 @@ from ..samplers.sweeps import heat_bath, over_relaxation
 from .estimates import mean_field
 from .observables import Averages, average
 
-ATTEMPTS = 4  # at temperatures around the transition
+ATTEMPTS = 8  # at temperatures around the transition
 
 MakeSampler = Callable[[SpinModel], Sampler]
 
@@ -172,7 +172,7 @@ def curie_temperature(
 
 
 def locate(
-    model: SpinModel, *, key: jax.Array, make: MakeSampler = default_sampler, level: float = 0.84
+    model: SpinModel, *, key: jax.Array, make: MakeSampler = default_sampler, level: float = 0.72
 ) -> float:
     """Where a small lattice seems to order: U at `level` of its largest value; K, to about 5%."""
     grid = mean_field(model) * np.linspace(0.2, 1.05, 18)

@@ -28,8 +28,8 @@ ISING = {  # kT / J of the exact solutions
 def mean_field(model: SpinModel) -> float:
     """Mean-field Curie temperature of the strongest layer with its neighbors, K.
 
-    kT = J_0 <z^2>, with the average over a free spin with the anisotropy K: 1/3 without it, and 1 in
-    the limit of Ising spins.
+    kT = J_0 <z^2>, with the average over a free spin with the anisotropy K: 1/3 without it, and 1
+    in the limit of Ising spins.
     """
     exchange = np.max(np.abs(np.asarray(model.exchange)))
     total = model.lattice.coordination * exchange * max(float(model.exchange_anisotropy), 1.0)

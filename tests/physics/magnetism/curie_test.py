@@ -45,7 +45,7 @@ def test_ising(kind, sizes, measurements):
 def test_an_easy_axis(ratio, expected, sizes):
     """Against 16 to 64 sites wide lattices of another program, known to 0.008 and 0.005.
 
-    The smaller K, the larger the lattices at which it rules: 12 and 24 are 4% too high at K = J / 10.
+    The smaller K, the larger the lattices that it takes: 12 and 24 are 4% too high at K = J / 10.
     """
     model = SpinModel(Lattice("triangular", (12, 12)), anisotropy=ratio)
     found = curie_temperature(
