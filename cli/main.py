@@ -18,6 +18,7 @@ COMMANDS = {
     "corpus": "list licensed recordings, or make synthetic ones",
     "alternatives": "decode n-best lists of a corpus",
     "exciton": "solve the exciton of a monolayer in an electric field",
+    "spins": "simulate a layered magnet: Curie temperature, order, hysteresis",
 }
 
 USAGE = """usage: gossamer COMMAND [options]

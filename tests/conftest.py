@@ -316,3 +316,60 @@ def exciton_study() -> Any:
 
     with jax.enable_x64(True):
         return run_study(find("WSe2/hBN"), np.array([0.0, 1.0, 2.0]), basis=Basis(20, 6, decay=1.0))
+
+
+@pytest.fixture(scope="session")
+def spin_parts() -> dict[str, Any]:
+    """Parts of a study of one and two layers, made up."""
+    temperatures = [300.0, 320.0, 340.0]
+
+    def curie(layers, law, value):
+        curve = [[0.63, 0.6, 0.55], [0.65, 0.6, 0.5]]
+        errors = [[0.01] * 3] * 2
+        return {
+            "layers": layers,
+            "law": law,
+            "anisotropy": 3.6 / (layers if law == "surface" else 1),
+            "temperature": value,
+            "error": 2.0,
+            "binder_at_crossing": 0.6,
+            "temperatures": temperatures,
+            "sizes": [12, 24],
+            "estimates": {"mean field": 900.0, "random phase": 500.0},
+            "binder": curve,
+            "binder_error": errors,
+            "magnetization": curve,
+            "magnetization_error": errors,
+            "notes": ["a <note>"],
+        }
+
+    names = ("magnetization", "energy", "specific_heat", "susceptibility", "binder", "helicity")
+    order: dict[str, Any] = {"temperatures": temperatures, "anisotropy": 3.6}
+    for name in names:
+        order |= {name: [0.9, 0.5, 0.1], f"{name}_error": [0.01, 0.02, 0.01]}
+    loop = {
+        "layers": 1,
+        "temperature": 300.0,
+        "rate": 0.01,
+        "field": [1.0, 0.0, -1.0, 0.0, 1.0],
+        "magnetization": [1.0, 0.9, -1.0, -0.9, 1.0],
+        "dichroism": [1.0, 0.9, -1.0, -0.9, 1.0],
+        "coercivity": 0.4,
+        "error": None,
+        "remanence": 0.9,
+    }
+    spins = np.zeros((3, 4, 4)).tolist()
+    texture = {"pictures": [{"temperature": 90.0, "spins": spins}] * 3, "constant": 0.33}
+    return {
+        "curie-constant-1": curie(1, "constant", 320.0),
+        "curie-constant-2": curie(2, "constant", 350.0),
+        "curie-surface-2": curie(2, "surface", 310.0),
+        "order-axis": order,
+        "order-plane": order,
+        "loop-layers-1": loop,
+        "loop-layers-2": loop | {"layers": 2, "coercivity": None},
+        "loop-temperature-0.5": loop | {"temperature": 150.0},
+        "loop-rate-4": loop | {"rate": 0.04},
+        "texture-axis": texture,
+        "texture-plane": texture,
+    }
