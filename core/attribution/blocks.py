@@ -111,13 +111,14 @@ def count(examples: Any) -> int:
     Raises:
         ValueError: if there are none, or leaves disagree.
     """
-    sizes = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(examples)}
-    if len(sizes) != 1 or None in sizes or 0 in sizes:
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(examples)}
+    if len(sizes) != 1 or sizes <= {(), (0,)}:
         raise ValueError(
             "`examples` must be arrays that share a leading axis of at least one example, got "
-            f"leading axes {sorted(map(str, sizes))}."
+            f"leading axes {sorted(sizes)}."
         )
-    return sizes.pop()
+    ((number,),) = sizes
+    return number
 
 
 def take(examples: Any, start: int, size: int) -> Any:

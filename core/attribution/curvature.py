@@ -97,7 +97,8 @@ class System(NamedTuple):
         """C v over all training examples, without the damping."""
 
         def add(total, block):
-            part = self.curvature(self.params, *block, vector)
+            examples, weights = block
+            part = self.curvature(self.params, examples, weights, vector)
             return jax.tree.map(jnp.add, total, part), None
 
         zeros = jax.tree.map(jnp.zeros_like, vector)

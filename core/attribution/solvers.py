@@ -63,7 +63,8 @@ class CG:
             square = optax.tree.vdot(vector, vector)
             start = (zeros, vector, vector, square, jnp.zeros([], jnp.int32))
             solution, _, _, rest, _ = jax.lax.while_loop(goes_on, advance, start)
-            return solution, jnp.sqrt(rest / jnp.where(square > 0, square, 1))
+            floor = jnp.finfo(jnp.result_type(square)).tiny  # a vector of zeros is solved
+            return solution, jnp.sqrt(rest / jnp.maximum(square, floor))
 
         return jax.lax.map(solve, vectors)
 

@@ -47,7 +47,8 @@ def largest_eigenvalue(
         return jax.tree.map(lambda x: x / norm, moved), value
 
     start = draw_unit(like, key)
-    return jax.lax.scan(advance, start, None, length=steps)[1][-1]
+    _, values = jax.lax.scan(advance, start, None, length=steps)
+    return jnp.asarray(values)[-1]
 
 
 def choose_damping(system: System, key: jax.Array, *, share: float = SHARE) -> jax.Array:
