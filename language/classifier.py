@@ -35,6 +35,7 @@ class TrainedClassifier(NamedTuple):
     tokenizer: Tokenizer
     params: Any
     variants: Sequence[Any]  # parameters near `params`, at least one
+    gradient_norms: np.ndarray  # [N] of the loss of each training text, at `params`
     corpus: str  # what it was trained on, see `data.load_corpus`
 
     @property
@@ -80,6 +81,7 @@ def save(path: str | os.PathLike, trained: TrainedClassifier) -> None:
         "max_length": str(trained.tokenizer.max_length),
         "corpus": trained.corpus,
     }
+    trees["gradient_norms"] = trained.gradient_norms
     tensors = {name: np.asarray(leaf) for name, leaf in named_leaves(trees)}
     partial_path = Path(f"{os.fspath(path)}.partial")
     save_file(tensors, partial_path, metadata=header)
@@ -107,6 +109,7 @@ def load(path: str | os.PathLike) -> TrainedClassifier:
         ) from error
     if header.get("format") != FORMAT:
         raise ValueError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}.")
+    gradient_norms = tensors.pop("gradient_norms")
     trees = jax.tree.map(jnp.asarray, nest(tensors))
     return TrainedClassifier(
         cattrs.structure(json.loads(header["config"]), EncoderConfig),
@@ -114,5 +117,6 @@ def load(path: str | os.PathLike) -> TrainedClassifier:
         Tokenizer(json.loads(header["vocabulary"]), int(header["max_length"])),
         trees.pop("params"),
         [trees[name] for name in sorted(trees, key=lambda name: int(name.split("_")[1]))],
+        gradient_norms,
         header["corpus"],
     )

@@ -108,8 +108,11 @@ def assign_split(text: str) -> str:
 
 def _split(found: Iterable[tuple[str, str, str]]) -> list[Row]:
     """Rows of different texts with their split."""
-    different = {" ".join(row[1].lower().split()): row for row in reversed(list(found)) if row[1]}
-    return [Row(*row, assign_split(row[1])) for row in reversed(different.values())]
+    different: dict[str, tuple[str, str, str]] = {}
+    for row in found:
+        if row[1]:
+            different.setdefault(" ".join(row[1].lower().split()), row)
+    return [Row(*row, assign_split(row[1])) for row in different.values()]
 
 
 def _vader_lines(stem: str) -> Iterator[tuple[str, float, str]]:

@@ -8,11 +8,16 @@ decides that, and which spans of which training texts made the model think so.
 2. Every training text is scored by its influence on the importance of the test span (TracInF with
    the importance for a query).  This is one forward pass with a derivative for each variant of the
    parameters; no gradient of a training text is ever formed.
-3. Of the texts with the largest scores, both ways, every span is scored by TracIn++.
+3. Texts are ranked by that over the length of their own gradient, known from the end of training.
+   Else a few texts that the model never learned, whose gradients are hundreds of times longer than
+   those of the others, would explain everything.
+4. Of the first ones, both ways, every span is scored by TracIn++.
 
 References:
     W. Zhang et al., "On Sample Based Explanation Methods for NLP: Efficiency, Faithfulness, and
         Semantic Evaluation", 2021, arXiv:2106.04753.
+    E. Barshan, M.-E. Brunet, G. K. Dziugaite, "RelatIF: Identifying Explanatory Training Samples
+        via Relative Influence", 2020, arXiv:2003.11630.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +48,7 @@ class Evidence(NamedTuple):
     """A training text and what it did."""
 
     text: Text
-    score: float  # influence of the whole text on the test span; positive supports
+    score: float  # relative influence of the whole text on the test span; positive supports
     span: Scored  # the span that matters most for it, by TracIn++
     spans: list[Scored]  # all of its spans, in falling order of |score|
 
@@ -59,7 +64,7 @@ class Explanation(NamedTuple):
     importances: list[Scored]  # of all spans that were considered
     supporting: list[Evidence]  # falling
     opposing: list[Evidence]  # the strongest first
-    scores: np.ndarray  # [N] influence of every training text on the test span
+    scores: np.ndarray  # [N] relative influence of every training text on the test span
 
 
 def explain(
@@ -79,7 +84,7 @@ def explain(
 
     Args:
         model: a trained classifier.
-        train: the texts it was trained on.
+        train: the texts it was trained on, all of them in their order.
         test_text: what to explain.
         span: the characters (from, to) of the test span, or its words as they stand in the text;
             by default the most important span.
@@ -103,8 +108,11 @@ def explain(
     """
     if not 1 <= top <= candidates:
         raise ValueError(f"`candidates` must be at least `top` >= 1, got {candidates} and {top}.")
-    if not train:
-        raise ValueError("`train` must hold the texts that the model was trained on, got none.")
+    if len(train) != len(model.gradient_norms):
+        raise ValueError(
+            f"`train` must hold the {len(model.gradient_norms)} texts that the model was trained "
+            f"on, got {len(train)}; {model.corpus!r} is their corpus."
+        )
     probabilities = predict(model, [test_text])[0]
     label = int(probabilities.argmax()) if label is None else label
     if not 0 <= label < len(model.classes):
@@ -129,13 +137,13 @@ def explain(
         query_loss=Importance(model.model),
         blocks=Blocks(block_size, report=finished),
     )[0]
+    # The floor keeps texts that are learned to perfection, with no gradient to speak of, in place.
+    scores = scores / (model.gradient_norms + np.median(model.gradient_norms))
     order = np.argsort(-scores, kind="stable")
-    chosen_texts = [order[scores[order] > 0][:candidates], order[scores[order] < 0][-candidates:]]
-    evidence = [
-        _examine(model, train, rows, scores, query, longest, block_size) for rows in chosen_texts
-    ]
+    best, worst = order[:candidates], order[::-1][:candidates]
     supporting, opposing = (
-        sorted(each, key=lambda item: -abs(item.span.score))[:top] for each in evidence
+        _examine(model, train, rows, scores, query, longest, block_size)[:top]
+        for rows in (best[scores[best] > 0], worst[scores[worst] < 0])
     )
     return Explanation(
         test_text,

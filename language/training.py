@@ -21,11 +21,11 @@ import numpy as np
 import optax
 import tyro
 
-from ..core import run_folder, training
-from ..core.attribution import continued_variants
+from ..core import progress, run_folder, training
+from ..core.attribution import Blocks, continued_variants, gradient_norms
 from . import classifier, data, pretrained, tokens
 from .classifier import TrainedClassifier
-from .losses import nll
+from .losses import Nll, nll
 from .models import MINILM, Classifier, EncoderConfig
 
 Batch = dict[str, Any]
@@ -121,8 +121,13 @@ def train(config: LanguageRun) -> Result:
         validate_every=config.validate_every,
         schedule=schedule,
     )
+    with progress.Amount(len(corpus.train), "lengths of gradients") as amount:
+        blocks = Blocks(config.batch_size, report=lambda done, of: amount.report(done))
+        norms = gradient_norms(Nll(start.model), final.params, examples, blocks=blocks)
     trained = start._replace(
-        params=final.params, variants=make_variants(config, start, final, examples)
+        params=final.params,
+        variants=make_variants(config, start, final, examples),
+        gradient_norms=norms,
     )
     classifier.save(folder / classifier.PACKED, trained)
     result = measure(trained, corpus.test or corpus.dev)
@@ -150,7 +155,10 @@ def initial_classifier(config: LanguageRun, corpus: data.Corpus) -> TrainedClass
     ]
     if source is not None:
         params = params | {"encoder": source.params}
-    return TrainedClassifier(sizes, corpus.classes, tokenizer, params, [params], config.corpus)
+    norms = np.ones(len(corpus.train), np.float32)
+    return TrainedClassifier(
+        sizes, corpus.classes, tokenizer, params, [params], norms, config.corpus
+    )
 
 
 def make_step(

@@ -363,3 +363,33 @@ def regression(float64) -> Regression:
         gradients(queries),
         hessian,
     )
+
+
+@pytest.fixture(scope="session")
+def phrases(tmp_path_factory):
+    """A small classifier of made-up phrases with its corpus; training it is a test of its own."""
+    from gossamer.language import classifier, data, training
+    from gossamer.language.models import EncoderConfig
+
+    folder = tmp_path_factory.mktemp("phrases")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOSSAMER_CACHE", str(folder / "cache"))
+        config = training.LanguageRun(
+            corpus="phrases",
+            model=EncoderConfig(layers=1, size=16, heads=2, hidden=16, dropout=0.0),
+            max_length=16,
+            steps=120,
+            peak_learning_rate=1e-2,
+            variants=2,
+            variant_spacing=3,
+            checkpoint_every=120,
+            run=folder / "run",
+        )
+        result = training.train(config)
+        corpus = data.load_corpus("phrases")
+    return {
+        "config": config,
+        "result": result,
+        "model": classifier.load(folder / "run"),
+        "corpus": corpus,
+    }

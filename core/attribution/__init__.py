@@ -16,7 +16,7 @@ All parameters count, whatever layer they belong to.
 from .blocks import Blocks
 from .checkpoints import tracin, tracin_f
 from .curvature import Fisher, GaussNewton, Hessian
-from .directional import directional_scores, example_gradients
+from .directional import directional_scores, example_gradients, gradient_norms
 from .gradient_similarity import gradient_cosine, gradient_dot, self_influence
 from .influence import influence_function, inverse_products
 from .kronecker import EKFAC
@@ -40,6 +40,7 @@ __all__ = [
     "example_gradients",
     "gradient_cosine",
     "gradient_dot",
+    "gradient_norms",
     "influence_function",
     "inverse_products",
     "metagradient_scores",
