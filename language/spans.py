@@ -82,19 +82,16 @@ def enumerate_spans(
 def split_clauses(text: str, encoded: Encoded) -> list[Span]:
     """The clauses of a text: what lies between signs and conjunctions."""
     clauses: list[Span] = []
-    start = None
+    goes_on = False
     for unit in _units(encoded):
         word = _text_of(text, encoded, unit)
-        breaks = fold(word) in BREAKS
-        if start is not None and (breaks or not _is_word(text, encoded, unit)):
-            clauses.append(Span(start, unit.start))
-            start = None
-        # A conjunction belongs to no clause, and "don't" is one word to a reader.
-        if start is None and not breaks and _is_word(text, encoded, unit):
-            start = unit.start
-        last = unit.end
-    if start is not None:
-        clauses.append(Span(start, last))
+        if fold(word) in BREAKS or not _is_word(text, encoded, unit):
+            goes_on = False  # conjunctions and signs belong to no clause
+        elif goes_on:
+            clauses[-1] = Span(clauses[-1].start, unit.end)
+        else:
+            clauses.append(Span(*unit))
+            goes_on = True
     return clauses
 
 
@@ -196,7 +193,7 @@ def _text_of(text: str, encoded: Encoded, span: Span) -> str:
 
 
 def _is_word(text: str, encoded: Encoded, unit: Span) -> bool:
-    """Whether a unit has letters or digits; apostrophes and hyphens inside words count as such."""
+    """Whether a unit has letters or digits."""
     found = _text_of(text, encoded, unit)
     match = WORDS.fullmatch(found)
     return bool(match) and (found[0].isalnum() or found[0] == "_")

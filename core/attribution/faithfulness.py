@@ -85,7 +85,7 @@ def datamodeling_score(scores: np.ndarray, subsets: np.ndarray, losses: np.ndarr
 
 
 def leave_one_out_correlation(scores: np.ndarray, rises: np.ndarray) -> np.ndarray:
-    """Rank correlation [Q] of scores with measured rises, both [Q, N] over the examples left out."""
+    """Rank correlation [Q] of scores [Q, N] with the rises [Q, N] when each example is left out."""
     return np.array([_spearman(*pair) for pair in zip(scores, rises, strict=True)])
 
 

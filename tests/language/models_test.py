@@ -57,9 +57,8 @@ def test_numpy_agrees(float64, key):
 def test_padding_does_not_matter(key):
     model = Classifier(CONFIG, 9, 3)
     params = jax.jit(model.init)(key, jnp.asarray(IDS))["params"]
-    whole, cut = (
-        jax.jit(model.apply)({"params": params}, jnp.asarray(x)) for x in (IDS, IDS[:, :4])
-    )
+    apply = jax.jit(model.apply)
+    whole, cut = (apply({"params": params}, jnp.asarray(x)) for x in (IDS, IDS[:, :4]))
     np.testing.assert_allclose(whole, cut, rtol=1e-5, atol=1e-6)
     single = apply({"params": params}, jnp.asarray(IDS[0]))
     np.testing.assert_allclose(single, whole[0], rtol=1e-5, atol=1e-6)
