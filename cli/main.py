@@ -11,6 +11,7 @@ import sys
 COMMANDS = {
     "train": "train a model and write a run folder",
     "evaluate": "score a run on held-out recordings",
+    "explain": "explain the class of a text by spans of training texts",
     "audit": "show what quantization does to a model",
     "transcribe": "read audio files",
     "align": "tell when the words of a known text are spoken",
