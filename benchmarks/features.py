@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import kaldi_native_fbank
 import numpy as np
 
-from gossamer.speech import features
+from gossamer.speech import features, filter_bank
 
 SAMPLE_RATE, ROUNDS = 8000, 11
 WINDOW, HOP, TRANSFORM_SIZE = 200, 80, 256
@@ -53,7 +53,7 @@ def transform_steps(waveform: jax.Array) -> jax.Array:
     previous = jnp.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
     povey = jnp.hanning(WINDOW) ** 0.85
     spectrum = jnp.fft.rfft((frames - 0.97 * previous) * povey[None], TRANSFORM_SIZE)[:, :-1]
-    filters = features._mel_filters(TRANSFORM_SIZE // 2, 40, 20.0, 4000.0, 4000.0)
+    _, filters = filter_bank.build(SAMPLE_RATE)
     energies = features._product(spectrum.real**2 + spectrum.imag**2, filters)
     return jnp.log(jnp.maximum(energies, features.ENERGY_FLOOR))
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from ..speech import hybrid_folder
+
 if TYPE_CHECKING:
     from ..speech.alignment import Segment
 
@@ -14,7 +16,7 @@ DESCRIPTION = """Tell when the words and phones of a known text are spoken in a 
 hybrid recognizer.
 
 examples:
-  gossamer align --run runs/hybrid recording.wav "please enter your password"
+  gossamer align recording.wav "please enter your password"
   gossamer align --run runs/hybrid recording.wav text.txt --format textgrid > recording.TextGrid"""
 
 
@@ -26,8 +28,8 @@ class Arguments:
     """Audio file (WAV, FLAC, OGG, MP3), one channel."""
     text: Annotated[str, tyro.conf.Positional]
     """What is said in it, or the path of a file that holds it."""
-    run: Path
-    """Run folder of `gossamer train hybrid`."""
+    run: Path = Path(hybrid_folder.PRETRAINED.name)
+    """Run folder of `gossamer train hybrid`; by default the hybrid that ships."""
     lexicon: str | None = None
     """`cmu`, `graphemic` or the path of a dictionary; by default that of the run, with letter to
     sound for words that it lacks."""
@@ -40,14 +42,15 @@ class Arguments:
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
     arguments = tyro.cli(Arguments, prog="gossamer align", description=DESCRIPTION, args=words)
-    from ..speech import audio, hybrid, hybrid_run, text
+    from ..speech import audio, hybrid, hybrid_run, pronunciations, text
 
-    model = hybrid_run.read_run(arguments.run)
+    folder = hybrid_folder.find(arguments.run) or arguments.run
+    model = hybrid_run.read_run(folder)
     waveform = audio.read(arguments.audio, model.data.sample_rate)
     said = text.normalize(_read(arguments.text), language=model.data.language)
     if not said:
         raise ValueError("`text` must hold at least one word.")
-    spoken = hybrid_run.find_pronunciations(arguments.run, arguments.lexicon, said.split())
+    spoken = pronunciations.of_run(folder, arguments.lexicon, said.split())
     (found,) = hybrid.align(model, [waveform], [said], spoken)
     if found is None:
         raise ValueError(
@@ -63,12 +66,16 @@ def main(words: list[str]) -> int:
 def _format(
     arguments: Arguments, phones: "list[Segment]", words: "list[Segment]", seconds: float
 ) -> str:
-    from ..speech import time_marks
+    from ..speech import sclite, textgrid
 
     if arguments.format == "textgrid":
-        return time_marks.to_textgrid({"words": words, "phones": phones}, seconds)
+        return textgrid.format_tiers({"words": words, "phones": phones}, seconds)
     name = arguments.audio.stem.replace(" ", "_")
-    return time_marks.to_ctm(name, phones if arguments.phones else words)
+    lines = sclite.format_ctm(
+        sclite.TimedWord(name, "1", one.start, one.end - one.start, one.label)
+        for one in (phones if arguments.phones else words)
+    )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _read(text: str) -> str:

@@ -1,16 +1,19 @@
 """``gossamer evaluate MODEL``: score a finished run again and rewrite its report, or any model."""
 
 import dataclasses
+import functools
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from .search import SearchOptions
+from ..speech import hybrid_folder
+from .search import GraphOptions, SearchOptions, check_hybrid
 
 if TYPE_CHECKING:
     from ..speech.corpus import Corpus
+    from ..speech.evaluation import Evaluation
     from ..speech.fusion import FusedModels
     from ..speech.recognizer import Recognizer
     from ..speech.run_config import SpeechConfig
@@ -22,15 +25,18 @@ examples:
   gossamer evaluate runs/demo
   gossamer evaluate runs/demo --beam 16
   gossamer evaluate runs/demo --corpus my/manifest.tsv
-  gossamer evaluate prompts --beam 16           the model that ships
+  gossamer evaluate prompts --beam 16           the transducer that ships
+  gossamer evaluate hybrid                      the hybrid that ships
   gossamer evaluate prompts --beam 8 --language-model runs/external --tune
-  gossamer evaluate runs/swb300 --sclite scores     files for NIST's sclite, errors by set"""
+  gossamer evaluate runs/swb300 --sclite scores     files for NIST's sclite, errors by set
+  gossamer evaluate runs/hybrid --tune              a hybrid, with its best acoustic scale"""
 
 GRID = {  # what `--tune` tries
     "language_weight": (0.1, 0.2, 0.3, 0.5),
     "source_weight": (0.0, 0.1, 0.2, 0.3),
     "length_reward": (0.0, 0.1, 0.2, 0.4),
 }
+SCALES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8)  # what `--tune` tries for a hybrid
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,21 +44,25 @@ class Arguments(SearchOptions):
     """What to score."""
 
     run: Annotated[str, tyro.conf.Positional]
-    """Run folder; or a packed recognizer, or the name of a model that ships (`prompts`): these have
-    no report, the score is printed."""
+    """Run folder; or a packed recognizer, or the name of a model that ships (`prompts`, `hybrid`):
+    these, and all hybrids, have no report, the score is printed."""
     corpus: str | None = None
     """Score on another corpus: `prompts` or the path of a manifest; print only, no report."""
     sclite: Path | None = None
     """Folder for references (.stm) and time-marked words (.ctm) for NIST's sclite, and errors by
     set, SWB and CH of Hub5'00, counted as sclite does."""
     tune: bool = False
-    """First choose the weights of the language models on the development recordings."""
+    """First choose the weights of the language models, or a hybrid's acoustic scale, on the
+    development recordings."""
+    graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
 
 
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
     arguments = tyro.cli(Arguments, prog="gossamer evaluate", description=DESCRIPTION, args=words)
     arguments.check()
+    if (hybrid := hybrid_folder.find(arguments.run)) is not None:
+        return _evaluate_hybrid(hybrid, arguments)
     if arguments.tune and arguments.language_model is None:
         raise ValueError("`--tune` chooses the weights of language models; name one.")
     from ..speech import evaluation, experiment, training_data
@@ -85,6 +95,45 @@ def main(words: list[str]) -> int:
     result = evaluation.evaluate(
         model, corpus.test, beam=arguments.beam, language_models=language_models
     )
+    _print(corpus, result)
+    if arguments.sclite is not None:
+        _write_sclite(arguments.sclite, config, corpus, result.transcripts)
+    return 0
+
+
+def _evaluate_hybrid(folder: Path, arguments: Arguments) -> int:
+    """Scores a hybrid recognizer."""
+    check_hybrid(arguments, arguments.run)
+    from ..speech import evaluation, training_data, word_error, word_search
+    from ..speech.run_config import SpeechConfig
+
+    search = arguments.graph.open_run(folder)
+    data = search.model.data
+    if arguments.corpus is not None:
+        data = dataclasses.replace(data, corpus=arguments.corpus)
+    config = SpeechConfig(data=data)
+    corpus = training_data.load_corpus(config)
+    if arguments.tune:
+        texts = [utterance.text for utterance in corpus.dev]
+        search, errors = word_search.tune(
+            search,
+            [utterance.waveform for utterance in corpus.dev],
+            lambda found: word_error.word_error_rate(texts, [one.text for one in found]).rate,
+            SCALES,
+        )
+        print(f"{'acoustic_scale':>16}{'dev WER, %':>11}")
+        for scale, error in zip(SCALES, errors, strict=True):
+            print(f"{scale:>16g}{100 * error:>11.1f}")
+        print(f"best: --graph.acoustic-scale {search.acoustic_scale:g}")
+    read = functools.partial(word_search.transcribe, search)
+    result = evaluation.evaluate_reader(read, corpus.test)
+    _print(corpus, result)
+    if arguments.sclite is not None:
+        _write_sclite(arguments.sclite, config, corpus, result.transcripts)
+    return 0
+
+
+def _print(corpus: "Corpus", result: "Evaluation") -> None:
     errors = result.errors
     print(
         f"{corpus.name}: word error rate {100 * errors.rate:.1f}% "
@@ -92,9 +141,6 @@ def main(words: list[str]) -> int:
         f"characters {100 * errors.character_error_rate:.1f}%, "
         f"real-time factor {result.real_time_factor:.3g}"
     )
-    if arguments.sclite is not None:
-        _write_sclite(arguments.sclite, config, corpus, result.transcripts)
-    return 0
 
 
 def _write_sclite(

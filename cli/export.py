@@ -1,7 +1,6 @@
 """``gossamer export MODEL``: write a recognizer that runs without JAX, or as StableHLO."""
 
 import dataclasses
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,7 +32,7 @@ class Arguments:
     folder: Path = Path("exported")
     """Folder to write."""
     overwrite: bool = False
-    """Remove an export that is there."""
+    """Take the place of an export that is there."""
     quantize: PolicyName | None = None
     """Policy for a float model, whose clips are then calibrated on training recordings."""
     arithmetic: Literal["integer", "blockwise", "float"] = "integer"
@@ -74,14 +73,13 @@ def main(words: list[str]) -> int:
         from ..speech.deployment import export
     except ImportError as error:
         raise ValueError(f"this needs {error.name}; install gossamer[export].") from error
-    if arguments.overwrite and (arguments.folder / "recognizer.json").exists():
-        shutil.rmtree(arguments.folder)
     sizes = export.export(
         _find(arguments),
         arguments.folder,
         arithmetic=arguments.arithmetic,
         model_arithmetic=arguments.model_arithmetic,
         fusion=_fusion(arguments),
+        overwrite=arguments.overwrite,
     )
     for name, size in sizes.items():
         print(f"{name:<12}{size / 1e6:8.2f} MB", file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..speech.fusion import FusedModels
     from ..speech.text import Vocabulary
+    from ..speech.word_search import WordSearch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,3 +89,42 @@ class SearchOptions:
         if self.source_model is not None:
             words += f", source model -{self.source_weight:g}"
         return f"{words}, {self.length_reward:g} a letter"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GraphOptions:
+    """How a hybrid recognizer's words are searched."""
+
+    arpa: Path | None = None
+    """Language model of words, see `gossamer train ngram`; by default the run's own, of its
+    training transcripts."""
+    acoustic_scale: float | None = None
+    """Weight of the acoustic log-likelihoods against the language model's; 0.3 by default."""
+    beam: float | None = None
+    """How much worse than the best a path may be, in nats; 14 by default."""
+
+    def open_run(self, folder: Path) -> "WordSearch":
+        """The search of a finished run.
+
+        Raises:
+            ValueError: if there is none, or an option is out of range.
+        """
+        from ..speech import word_search
+
+        found = word_search.open_run(folder, language_model=self.arpa)
+        options = {"acoustic_scale": self.acoustic_scale, "beam": self.beam}
+        given = {name: value for name, value in options.items() if value is not None}
+        return dataclasses.replace(found, **given)
+
+
+def check_hybrid(options: SearchOptions, name: str) -> None:
+    """Refuses the options of a transducer's search.
+
+    Raises:
+        ValueError: if there are such.
+    """
+    if options.beam > 1 or options.language_model is not None:
+        raise ValueError(
+            f"{name} is a hybrid, whose words are searched in a graph: use `--graph.beam` and "
+            "`--graph.arpa`."
+        )

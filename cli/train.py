@@ -9,6 +9,7 @@ import tyro
 
 from ..speech.configs import CONFIGS
 from ..speech.run_config import SpeechConfig
+from . import train_ngram
 
 USAGE = """usage: gossamer train FIELD ...
 
@@ -16,6 +17,7 @@ fields:
   speech            an LSTM transducer on telephone prompts or on your own recordings
   language-model    an LSTM language model of a recognizer's labels, on its transcripts or any text
   hybrid            a bidirectional LSTM of tied phone states, from a flat start
+  ngram             an n-gram language model of words, which is counted rather than trained
 
 examples:
   gossamer train speech demo
@@ -45,7 +47,10 @@ from a flat start, tied by trees. The same command continues an interrupted run.
 
 examples:
   gossamer train hybrid --run runs/hybrid
-  gossamer train hybrid --lexicon graphemic --data.corpus my/manifest.tsv --pdfs 800"""
+  gossamer train hybrid --run runs/hybrid4 --from runs/hybrid --quantize int4_paper \\
+      --optimizer.steps 400 --optimizer.peak-learning-rate 1e-3     at 4 bits
+  gossamer train hybrid --lexicon graphemic --data.corpus my/manifest.tsv --pdfs 800
+  gossamer train hybrid paper --data.corpus swb300/manifest.tsv    6 layers of 512 cells"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +70,11 @@ def main(words: list[str]) -> int:
         return _train_language_model(words[1:])
     if words[0] == "hybrid":
         return _train_hybrid(words[1:])
+    if words[0] == "ngram":
+        return train_ngram.main(words[1:])
     if words[0] != "speech":
         raise ValueError(
-            f"no field {words[0]!r} to train; choose from speech, language-model, hybrid."
+            f"no field {words[0]!r} to train; choose from speech, language-model, hybrid, ngram."
         )
     presets = {
         name: (preset.description, Arguments(**_fields(preset.config)))
@@ -100,14 +107,21 @@ def _train_language_model(words: list[str]) -> int:
 
 
 def _train_hybrid(words: list[str]) -> int:
-    from ..speech import hybrid_run
+    from ..speech import hybrid_config, hybrid_folder, hybrid_run
 
+    default = hybrid_config.RUNS["small"]
+    if words and words[0] in hybrid_config.RUNS:
+        default, words = hybrid_config.RUNS[words[0]], words[1:]
     config = tyro.cli(
-        hybrid_run.HybridRun, prog="gossamer train hybrid", description=HYBRID, args=words
+        hybrid_config.HybridRun,
+        default=default,
+        prog="gossamer train hybrid",
+        description=HYBRID,
+        args=words,
     )
     hybrid_run.train(config)
     folder = config.run or Path("runs/hybrid")
-    print(f"Packed model: {folder / hybrid_run.PACKED}", file=sys.stderr)
+    print(f"Packed model: {folder / hybrid_folder.PACKED}", file=sys.stderr)
     return 0
 
 

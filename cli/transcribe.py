@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..speech import terminal
-from .search import SearchOptions
+from ..speech import hybrid_folder, terminal
+from .search import GraphOptions, SearchOptions, check_hybrid
 
 if TYPE_CHECKING:
     from ..speech.transcript import Transcript
@@ -26,6 +26,7 @@ examples:
   gossamer transcribe --beam 8 --language-model runs/external recording.wav
   gossamer transcribe --run runs/streaming --stream recording.wav
   gossamer transcribe --runtime onnx --run exported recording.wav
+  gossamer transcribe --pretrained hybrid --nbest 5 recording.wav
   arecord -r 8000 -f S16_LE -t raw | gossamer transcribe --run runs/streaming --stream -"""
 
 
@@ -37,7 +38,7 @@ class Arguments(SearchOptions):
     """Audio files (WAV, FLAC, OGG, MP3), one channel each; with `--stream` also `-`, raw samples of
     16 bits from standard input, at the model's sample rate."""
     pretrained: str = "prompts"
-    """Name of a model that ships with gossamer."""
+    """Name of a model that ships with gossamer: `prompts`, or `hybrid`."""
     run: Path | None = None
     """Run folder of your own model, instead of `pretrained`."""
     runtime: Literal["jax", "onnx"] = "jax"
@@ -53,6 +54,7 @@ class Arguments(SearchOptions):
     model trained for it (`gossamer train speech streaming`)."""
     part_seconds: float = 0.32
     """What a stream reads at once."""
+    graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
 
 
 def main(words: list[str]) -> int:
@@ -63,20 +65,13 @@ def main(words: list[str]) -> int:
             "no audio file given; name one or more, as in `gossamer transcribe a.wav`."
         )
     arguments.check()
-    if not 1 <= arguments.nbest <= arguments.beam:
-        raise ValueError(
-            f"`--nbest` must be between 1 and `--beam`, got {arguments.nbest} with a beam of "
-            f"{arguments.beam}; add `--beam {max(8, arguments.nbest)}`."
-        )
-    if arguments.stream and arguments.beam > 1 and arguments.runtime == "jax":
-        raise ValueError(
-            "`--stream` takes the most likely symbol at every step; leave out `--beam`, or use "
-            "`--runtime onnx`."
-        )
-    if not arguments.stream and Path("-") in arguments.audio:
-        raise ValueError("`-` is read with `--stream` only.")
-    find = _exported_reader if arguments.runtime == "onnx" else _reader
-    read = find(arguments)
+    hybrid = hybrid_folder.find(arguments.run or arguments.pretrained)
+    if hybrid is not None:
+        read = _hybrid_reader(hybrid, arguments)
+    else:
+        _check_letters(arguments)
+        find = _exported_reader if arguments.runtime == "onnx" else _reader
+        read = find(arguments)
     failures = 0
     for path in arguments.audio:
         try:
@@ -95,6 +90,45 @@ def main(words: list[str]) -> int:
             )
             print(line)
     return 2 if failures else 0
+
+
+def _check_letters(arguments: Arguments) -> None:
+    """Refuses options that make no sense together for a transducer."""
+    if not 1 <= arguments.nbest <= arguments.beam:
+        raise ValueError(
+            f"`--nbest` must be between 1 and `--beam`, got {arguments.nbest} with a beam of "
+            f"{arguments.beam}; add `--beam {max(8, arguments.nbest)}`."
+        )
+    if arguments.stream and arguments.beam > 1 and arguments.runtime == "jax":
+        raise ValueError(
+            "`--stream` takes the most likely symbol at every step; leave out `--beam`, or use "
+            "`--runtime onnx`."
+        )
+    if not arguments.stream and Path("-") in arguments.audio:
+        raise ValueError("`-` is read with `--stream` only.")
+
+
+def _hybrid_reader(folder: Path, arguments: Arguments) -> "Reader":
+    """Reads files with a hybrid recognizer."""
+    check_hybrid(arguments, str(folder))
+    if arguments.stream or arguments.runtime != "jax":
+        raise ValueError(
+            f"{folder} is a hybrid, which reads whole files with JAX; leave out `--stream` "
+            "and `--runtime`."
+        )
+    if arguments.nbest < 1:
+        raise ValueError(f"`--nbest` must be at least 1, got {arguments.nbest}.")
+    from ..speech import audio, word_search
+
+    search = arguments.graph.open_run(folder)
+
+    def read(path: Path) -> "list[Transcript]":
+        waveform = audio.read(path, search.model.data.sample_rate)
+        if arguments.nbest == 1:
+            return word_search.transcribe(search, [waveform])
+        return word_search.transcribe_nbest(search, [waveform], arguments.nbest)[0]
+
+    return read
 
 
 def _reader(arguments: Arguments) -> "Reader":

@@ -115,6 +115,10 @@ class AcousticModel(nn.Module):
             hidden = layers.dropout(self, hidden, self.config.dropout, deterministic=deterministic)
         return self.states(self.bottleneck(hidden))
 
+    def survey(self, features: jax.Array, paddings: jax.Array) -> None:
+        """Visits every site of quantization, for calibration; arguments as in a call."""
+        self(features, paddings)
+
 
 def unroll(x: jax.Array, length: int) -> jax.Array:
     """Cuts sequences into parts that are read as if they were whole.

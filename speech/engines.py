@@ -95,7 +95,9 @@ def _runtime(
 ) -> Runtime:
     work = (
         gradient_of(
-            recipe.training_loss(config, model, token_logits=token_logits),
+            recipe.learner_loss(
+                config, recipe.loss_function(config, model, token_logits=token_logits)
+            ),
             num_parts=config.optimizer.microbatches,
         ),
         recipe.optimizer(config),

@@ -1,7 +1,7 @@
 """Scoring a recognizer on held-out recordings."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -12,13 +12,14 @@ from . import features, recognizer, word_error
 from .corpus import Utterance
 from .fusion import FusedModels
 from .summary import PromptResult
+from .transcript import Transcript
 
 
 class Evaluation(NamedTuple):
     """What a recognizer made of a set of recordings."""
 
     errors: word_error.WordErrorRate
-    transcripts: list[recognizer.Transcript]  # in the order of the recordings
+    transcripts: list[Transcript]  # in the order of the recordings
     real_time_factor: float  # seconds of computing per second of speech, compilation excluded
 
 
@@ -30,14 +31,12 @@ def evaluate(
     beam: int = 1,
     language_models: FusedModels | None = None,
 ) -> Evaluation:
-    """Reads recordings and compares with their transcripts.
+    """Reads recordings with a transducer and compares with their transcripts.
 
     Args:
         model: the recognizer.
         utterances: recordings with texts, at the recognizer's sample rate.
-        timed: reads everything twice, so that the second reading measures speed without
-            compilation;
-            otherwise the real-time factor is NaN.
+        timed: see `evaluate_reader`.
         beam: hypotheses of the beam search; 1 is greedy search.
         language_models: what adds to the scores of the beam search.
 
@@ -47,18 +46,39 @@ def evaluate(
     Raises:
         ValueError: if there are no recordings, or `beam` is not positive.
     """
+    read = partial(recognizer.transcribe, model, beam=beam, language_models=language_models)
+    return evaluate_reader(read, utterances, timed=timed)
+
+
+def evaluate_reader(
+    read: Callable[[list[np.ndarray]], list[Transcript]],
+    utterances: Sequence[Utterance],
+    *,
+    timed: bool = True,
+) -> Evaluation:
+    """Reads recordings and compares with their transcripts.
+
+    Args:
+        read: from waveforms to their transcripts.
+        utterances: recordings with texts, at the reader's sample rate.
+        timed: reads everything twice, so that the second reading measures speed without
+            compilation; otherwise the real-time factor is NaN.
+
+    Returns:
+        The `Evaluation`.
+
+    Raises:
+        ValueError: if there are no recordings.
+    """
     if not len(utterances):
         raise ValueError("`utterances` must not be empty; the corpus has no such split.")
     waveforms = [utterance.waveform for utterance in utterances]
-    read = partial(
-        recognizer.transcribe, model, waveforms, beam=beam, language_models=language_models
-    )
-    transcripts = read()
+    transcripts = read(waveforms)
     real_time_factor = float("nan")
     if timed:
         start = time.perf_counter()
-        read()
-        seconds = sum(map(len, waveforms)) / model.config.data.sample_rate
+        read(waveforms)
+        seconds = sum(len(x.waveform) / x.sample_rate for x in utterances)
         real_time_factor = (time.perf_counter() - start) / seconds
     errors = word_error.word_error_rate(
         [utterance.text for utterance in utterances], [heard.text for heard in transcripts]
@@ -88,7 +108,7 @@ def showcase(
     ]
 
 
-def _prompt_result(utterance: Utterance, transcript: recognizer.Transcript) -> PromptResult:
+def _prompt_result(utterance: Utterance, transcript: Transcript) -> PromptResult:
     log_mel, _ = features.log_mel(jnp.asarray(utterance.waveform)[None], utterance.sample_rate)
     return PromptResult(
         name=utterance.name,

@@ -1,14 +1,12 @@
 """Log-mel features of a waveform, their normalization, deltas and stacking.
 
-Kaldi takes a frame's mean away, emphasizes high frequencies, multiplies by a window and
-transforms.  All four steps are linear, so one constant matrix ``A`` holds them, and the features of
-a frame ``x`` are
+With the constant matrices ``A`` and ``M`` of `filter_bank` the features of a frame ``x`` are
 
-    log_mel = log max(|A x|^2 M, epsilon)
+    log_mel = log max(|A x|^2 M, epsilon).
 
-with ``M`` the triangular mel filters.  At frames this short the matrix product keeps up with the
-fast Fourier transform.  The features agree with Kaldi's ``compute-fbank-feats`` without dither;
-samples in [-1, 1] are first scaled to 16 bits, since the floor ``epsilon`` presumes Kaldi's scale.
+At frames this short the matrix product keeps up with the fast Fourier transform.  The features
+agree with Kaldi's ``compute-fbank-feats`` without dither; samples in [-1, 1] are first scaled to 16
+bits, since the floor ``epsilon`` presumes Kaldi's scale.
 
 Every function takes any number of leading axes and paddings (1 = padded, right padding only) over
 the axis of time, and returns zeros at padded frames: padding a recording further changes none of
@@ -20,16 +18,17 @@ References:
     IEEE Transactions on Acoustics, Speech, and Signal Processing, 1986.
 """
 
-from functools import lru_cache
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import running_moments
+from . import filter_bank, running_moments
 from .running_moments import VARIANCE_FLOOR
 
+WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.01  # of a frame, and from one to the next
+STACK = 2  # frames joined into one, of which every second is kept
 FULL_SCALE = 32768.0  # Kaldi reads samples as 16-bit integers
 ENERGY_FLOOR = np.finfo(np.float32).eps
 DELTA_SCALES = (1.0, 5.0, 12.0)  # the spread of speech is 1, 0.2 and 0.08
@@ -45,8 +44,8 @@ def extract(
     *,
     waveform_paddings: jax.Array | None = None,
     num_filters: int = 40,
-    stack: int = 2,
-    skip: int = 2,
+    stack: int = STACK,
+    skip: int = STACK,
     normalization: Normalization = "recording",
 ) -> tuple[jax.Array, jax.Array]:
     """Computes a recognizer's input: log-mel, normalized, with deltas, stacked.
@@ -76,7 +75,7 @@ def extract(
 
 
 def assemble(
-    features: jax.Array, paddings: jax.Array, *, stack: int = 2, skip: int = 2
+    features: jax.Array, paddings: jax.Array, *, stack: int = STACK, skip: int = STACK
 ) -> tuple[jax.Array, jax.Array]:
     """Adds deltas to normalized log-mel features and stacks frames.
 
@@ -108,8 +107,8 @@ def log_mel(
     *,
     waveform_paddings: jax.Array | None = None,
     num_filters: int = 40,
-    window_ms: float = 25.0,
-    hop_ms: float = 10.0,
+    window_ms: float = 1000 * WINDOW_SECONDS,
+    hop_ms: float = 1000 * HOP_SECONDS,
     preemphasis: float = 0.97,
     low_frequency: float = 20.0,
     high_frequency: float | None = None,
@@ -156,7 +155,7 @@ def log_mel(
             f"{low_frequency} and {high_frequency}."
         )
     num_frames = 1 + (num_samples - window) // hop
-    analysis, filters = filter_bank(
+    analysis, filters = filter_bank.build(
         sample_rate,
         num_filters=num_filters,
         window_ms=window_ms,
@@ -177,37 +176,6 @@ def log_mel(
     last_samples = slice(window - 1, window + (num_frames - 1) * hop, hop)
     paddings = waveform_paddings[..., last_samples].astype(features.dtype)
     return _silence_padding(features, paddings), paddings
-
-
-def filter_bank(
-    sample_rate: int,
-    *,
-    num_filters: int = 40,
-    window_ms: float = 25.0,
-    preemphasis: float = 0.97,
-    low_frequency: float = 20.0,
-    high_frequency: float | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices ``A`` and ``M`` of `log_mel`, see the module.
-
-    Args:
-        sample_rate: samples per second.
-        num_filters: as in `log_mel`.
-        window_ms: as there.
-        preemphasis: as there.
-        low_frequency: as there.
-        high_frequency: as there.
-
-    Returns:
-        ``[window, 2 * bins]`` and ``[bins, num_filters]``.
-    """
-    analysis = _analysis_matrix(int(sample_rate * window_ms / 1000), preemphasis)
-    nyquist = sample_rate / 2
-    high_frequency = nyquist if high_frequency is None else high_frequency
-    filters = _mel_filters(
-        len(analysis[0]) // 2, num_filters, low_frequency, high_frequency, nyquist
-    )
-    return analysis, filters
 
 
 def normalize(
@@ -281,7 +249,7 @@ def deltas_inside(features: jax.Array) -> jax.Array:
 
 
 def stack_frames(
-    features: jax.Array, paddings: jax.Array, *, stack: int = 2, skip: int = 2
+    features: jax.Array, paddings: jax.Array, *, stack: int = STACK, skip: int = STACK
 ) -> tuple[jax.Array, jax.Array]:
     """Joins ``stack`` consecutive frames into one and keeps every ``skip``-th of these.
 
@@ -324,35 +292,6 @@ def _frames(waveform: jax.Array, window: int, hop: int, num_frames: int) -> jax.
 def _product(left: jax.Array, right: np.ndarray) -> jax.Array:
     # The highest precision, lest an accelerator rounds to 10 bits of mantissa.
     return jnp.dot(left, jnp.asarray(right, left.dtype), precision=jax.lax.Precision.HIGHEST)
-
-
-@lru_cache
-def _analysis_matrix(window: int, preemphasis: float) -> np.ndarray:
-    """Mean removal, pre-emphasis, Povey's window and Fourier transform, ``[window, 2 * bins]``."""
-    remove_mean = np.eye(window) - 1 / window
-    emphasize = np.eye(window) - preemphasis * np.eye(window, k=-1)
-    emphasize[0, 0] -= preemphasis  # the frame's first sample is its own predecessor
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / (window - 1))
-    prepared = hann[:, None] ** 0.85 * (emphasize @ remove_mean)
-    transform_size = 1 << (window - 1).bit_length()
-    # Kaldi's filters leave out the bin at half the sample rate.
-    spectrum = np.fft.rfft(prepared, transform_size, axis=0)[:-1].T
-    return np.concatenate([spectrum.real, spectrum.imag], axis=1)
-
-
-@lru_cache
-def _mel_filters(
-    num_bins: int, num_filters: int, low_frequency: float, high_frequency: float, nyquist: float
-) -> np.ndarray:
-    """Triangles of equal width on the mel scale, ``[num_bins, num_filters]``."""
-    bins = _mel(np.arange(num_bins) * nyquist / num_bins)[:, None]
-    edges = np.linspace(_mel(low_frequency), _mel(high_frequency), num_filters + 2)
-    width = edges[1] - edges[0]
-    return np.maximum(0, 1 - np.abs(bins - edges[None, 1:-1]) / width)
-
-
-def _mel(frequency: float | np.ndarray) -> np.ndarray:
-    return 1127 * np.log1p(np.asarray(frequency) / 700)
 
 
 def repeat_last(features: jax.Array, paddings: jax.Array) -> jax.Array:

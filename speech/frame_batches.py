@@ -18,8 +18,8 @@ import numpy as np
 
 from .augmentation import speed_perturb
 from .corpus import Utterances
+from .features import HOP_SECONDS, STACK, WINDOW_SECONDS
 
-WINDOW_SECONDS, HOP_SECONDS, STACK = 0.025, 0.01, 2  # of `features.extract`
 NO_TARGET = -1
 
 

@@ -7,7 +7,7 @@ these are likelihoods, with which known words are aligned (`align`) or unknown o
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import alignment, packing, state_graph
+from . import alignment, packing, state_graph, waveform_batches
 from .acoustic_model import AcousticModel, AcousticModelConfig
 from .alignment import Alignment, Segment
+from .features import HOP_SECONDS, STACK
 from .front_end import recognizer_inputs
 from .policies import PolicyName, named_policy
 from .run_config import DataConfig
@@ -26,8 +27,7 @@ from .state_graph import Pronunciations, StateGraph
 from .tying import Tying
 
 FORMAT = "gossamer-hybrid-1"
-FRAME_SECONDS = 0.02  # of the features: 10 ms, two joined into one
-BATCH_SECONDS = 40.0
+FRAME_SECONDS = HOP_SECONDS * STACK
 
 
 class Hybrid(NamedTuple):
@@ -60,7 +60,7 @@ def log_likelihoods(
         ``[frames, pdfs]`` float32 of each recording.
     """
     found: list[np.ndarray] = [np.zeros((0, hybrid.tying.num_pdfs), np.float32)] * len(waveforms)
-    for members in _batches(waveforms, hybrid.data.sample_rate):
+    for members in waveform_batches.group(waveforms, hybrid.data.sample_rate):
         log_posteriors, lengths = _run(hybrid, [waveforms[index] for index in members])
         for index, frames, length in zip(members, log_posteriors, lengths, strict=False):
             found[index] = frames[:length] - prior_scale * hybrid.log_priors
@@ -70,8 +70,8 @@ def log_likelihoods(
 def read_features(data: DataConfig, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What an acoustic model reads of recordings, ``[frames, 240]`` each."""
     found: list[np.ndarray] = [np.zeros((0, 0), np.float32)] * len(waveforms)
-    for members in _batches(waveforms, data.sample_rate):
-        batch = _stack([waveforms[index] for index in members], data.sample_rate)
+    for members in waveform_batches.group(waveforms, data.sample_rate):
+        batch = waveform_batches.stack([waveforms[index] for index in members], data.sample_rate)
         inputs, paddings = jax.device_get(_features(data, *batch))
         for index, frames, padded in zip(members, inputs, paddings, strict=False):
             found[index] = frames[padded == 0]
@@ -125,7 +125,7 @@ def align_graphs(
         advance: is told how many more are done.
     """
     found: list[Alignment | None] = [None] * len(waveforms)
-    for members in _batches(waveforms, hybrid.data.sample_rate):
+    for members in waveform_batches.group(waveforms, hybrid.data.sample_rate):
         log_posteriors, lengths = _run(hybrid, [waveforms[index] for index in members])
         frames = log_posteriors.shape[1]
         paddings = (np.arange(frames)[None] >= lengths[:, None]).astype(np.float32)
@@ -172,38 +172,10 @@ def load(path: str | os.PathLike) -> Hybrid:
     )
 
 
-def _batches(waveforms: Sequence[np.ndarray], sample_rate: int) -> Iterator[list[int]]:
-    """Indices of recordings of similar length, about `BATCH_SECONDS` together."""
-    order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
-    while order:
-        longest = max(len(waveforms[order[0]]), sample_rate // 10)
-        rows = max(1, int(BATCH_SECONDS * sample_rate / _bound(longest, sample_rate)))
-        yield order[:rows]
-        order = order[rows:]
-
-
-def _bound(num_samples: int, sample_rate: int) -> int:
-    """Few lengths, half an octave apart, since each is compiled once."""
-    bound = 0.4 * sample_rate
-    while bound < num_samples:
-        bound *= 1.5
-    return int(bound)
-
-
 def _run(hybrid: Hybrid, waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Log posteriors ``[rows, frames, pdfs]`` and numbers of frames; rows fill a power of two."""
-    batch = _stack(waveforms, hybrid.data.sample_rate)
+    batch = waveform_batches.stack(waveforms, hybrid.data.sample_rate)
     return jax.device_get(_posteriors(hybrid.model, hybrid.data, hybrid.params, *batch))
-
-
-def _stack(waveforms: Sequence[np.ndarray], sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    bound = _bound(max(map(len, waveforms)), sample_rate)
-    rows = 1 << (len(waveforms) - 1).bit_length()
-    batch, paddings = np.zeros((rows, bound), np.float32), np.ones((rows, bound), np.float32)
-    for row, waveform in enumerate(waveforms):
-        batch[row, : len(waveform)] = waveform
-        paddings[row, : len(waveform)] = 0
-    return batch, paddings
 
 
 _features = jax.jit(recognizer_inputs, static_argnums=0)

@@ -1,4 +1,4 @@
-"""Named policies for transducers and language models, from tailored 4 bits to naive ones.
+"""Named policies of all networks, from tailored 4 bits to naive ones.
 
 ``int4_paper`` follows the wiring of arXiv:2108.12074 as its authors' library has it: weights by
 SAWB+, one clip for each gate of each matrix and direction; the features by asymmetric PACT+ once
@@ -55,13 +55,15 @@ def deploy_variables(policy: Policy | None, variables: dict[str, Any]) -> dict[s
     return variables | {"clips": sites}
 
 
+_MATRICES = "encoder_projection|predictor_projection|output|bottleneck|states"
+
+
 def _policy(gate: Quantizer, matrix: Quantizer, *, sites: tuple) -> Policy:
     return Policy(
         weights=(
             ("ctc_output/.*", None),
             (r"(encoder_\d+|predictor|layer_\d+)/(kernel|recurrent)", gate),
-            (r"(encoder_projection|predictor_projection|output)/kernel", matrix),
-            ("embedding/embedding", matrix),
+            (f"embedding/embedding|({_MATRICES})/kernel", matrix),
         ),
         # What follows an embedding reads its codes as they are.
         activations=(("(ctc_output|predictor|layer_1)/input", None), *sites),

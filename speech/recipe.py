@@ -175,20 +175,6 @@ def _in_half_precision(variables: Any) -> Any:
     return jax.tree_util.tree_map_with_path(convert, variables, is_leaf=is_quantized)
 
 
-def training_loss(
-    config: SpeechConfig,
-    model: Transducer,
-    *,
-    token_logits: TokenLogits | None = None,
-    initializes: bool = False,
-) -> Callable[..., Any]:
-    """The loss of one learner at weights with noise, if the run asks for any."""
-    loss = loss_function(config, model, token_logits=token_logits, initializes=initializes)
-    if config.learners.weight_noise:
-        loss = weight_noise.perturb(loss, config.learners.weight_noise)
-    return loss
-
-
 def training_step(
     config: SpeechConfig,
     model: Transducer,
@@ -197,8 +183,29 @@ def training_step(
     token_logits: TokenLogits | None = None,
     initializes: bool = False,
 ) -> Callable[..., Any]:
-    """The step of one learner, see `training.train_step`, with what the learners are to measure."""
-    loss = training_loss(config, model, token_logits=token_logits, initializes=initializes)
+    """The step of one learner of a transducer, see `learner_step`."""
+    loss = loss_function(config, model, token_logits=token_logits, initializes=initializes)
+    return learner_step(config, loss, optimizer)
+
+
+def learner_loss(config: SpeechConfig, loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The loss of one learner at weights with noise, if the run asks for any."""
+    if config.learners.weight_noise:
+        return weight_noise.perturb(loss, config.learners.weight_noise)
+    return loss
+
+
+def learner_step(
+    config: SpeechConfig, loss: Callable[..., Any], optimizer: optax.GradientTransformation
+) -> Callable[..., Any]:
+    """The step of one learner, see `training.train_step`, with what the learners are to measure.
+
+    Args:
+        config: the run.
+        loss: ``loss(params, batch, key) -> (loss, metrics)``.
+        optimizer: see `optimizer`.
+    """
+    loss = learner_loss(config, loss)
     diagnostics = None
     if config.learners.diagnose_every and config.compression.scheme != "none":
         diagnostics = similarity.diagnose(

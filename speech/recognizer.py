@@ -17,9 +17,10 @@ import cattrs
 import jax
 import numpy as np
 
-from . import packing, pauses
+from . import packing, pauses, waveform_batches
 from .beam import NBest, beam_search
 from .decoding import greedy_decode
+from .features import HOP_SECONDS, STACK
 from .front_end import recognizer_inputs
 from .fusion import FusedModels
 from .policies import named_policy
@@ -29,8 +30,6 @@ from .transcript import Transcript, join_pieces
 from .transducer import Transducer
 
 FORMATS = ("gossamer-recognizer-1", "gossamer-recognizer-2")  # those that `load` reads
-BATCH_SECONDS = 40.0  # audio per decoding batch
-SHORTEST_SECONDS = 0.1  # waveforms are padded to at least this
 
 
 class Recognizer(NamedTuple):
@@ -128,7 +127,8 @@ def transcribe_nbest(
         for start, end in _spans(pauses.cut(waveform, sample_rate, max_seconds=max_seconds))
     ]
     parts: list[list[tuple[int, list[Transcript]]]] = [[] for _ in waveforms]
-    for batch in _batches(pieces, sample_rate):
+    for members in waveform_batches.group([piece for _, _, piece in pieces], sample_rate):
+        batch = [pieces[index] for index in members]
         found = _read(recognizer, [piece for _, _, piece in batch], beam, nbest, language_models)
         for row, (owner, start, _) in enumerate(batch):
             parts[owner].append((start, _transcripts(recognizer, found, row, start / sample_rate)))
@@ -234,23 +234,6 @@ def _start(part: tuple[int, list[Transcript]]) -> int:
     return part[0]
 
 
-def _batches(pieces: list, sample_rate: int) -> Iterator[list]:
-    """Groups pieces of similar length, so many that a batch holds about ``BATCH_SECONDS``."""
-    queue = sorted(pieces, key=lambda piece: -len(piece[2]))
-    while queue:
-        rows = max(1, int(BATCH_SECONDS * sample_rate / _bound(len(queue[0][2]), sample_rate)))
-        yield queue[:rows]
-        queue = queue[rows:]
-
-
-def _bound(num_samples: int, sample_rate: int) -> int:
-    """Pads lengths to few values, half an octave apart, since each is compiled once."""
-    bound = SHORTEST_SECONDS * sample_rate
-    while bound < num_samples:
-        bound *= 1.5
-    return int(bound)
-
-
 def _read(
     recognizer: Recognizer,
     waveforms: list[np.ndarray],
@@ -258,21 +241,14 @@ def _read(
     nbest: int,
     language_models: FusedModels | None,
 ) -> NBest:
-    sample_rate = recognizer.config.data.sample_rate
-    bound = _bound(max(map(len, waveforms)), sample_rate)
-    rows = 1 << (len(waveforms) - 1).bit_length()  # few batch sizes too
-    batch = np.zeros((rows, bound), np.float32)
-    paddings = np.ones((rows, bound), np.float32)
-    for row, waveform in enumerate(waveforms):
-        batch[row, : len(waveform)] = waveform
-        paddings[row, : len(waveform)] = 0
+    batch, paddings = waveform_batches.stack(waveforms, recognizer.config.data.sample_rate)
     static = (recognizer.model, recognizer.config.data, beam, nbest)
     return jax.device_get(decode(*static, recognizer.params, language_models, batch, paddings))
 
 
 def _transcripts(recognizer: Recognizer, found: NBest, row: int, offset: float) -> list[Transcript]:
     """The transcripts of one piece of a recording, which starts after ``offset`` seconds."""
-    seconds_per_frame = 0.02 * recognizer.config.model.reduction
+    seconds_per_frame = HOP_SECONDS * STACK * recognizer.config.model.reduction
     transcripts = []
     for labels, paddings, frames, score in zip(*(leaf[row] for leaf in found), strict=True):
         length = int(np.sum(1 - paddings))

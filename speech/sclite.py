@@ -120,12 +120,14 @@ def read_ctm(path: str | os.PathLike[str]) -> list[TimedWord]:
 
 
 def write_ctm(path: str | os.PathLike[str], words: Iterable[TimedWord]) -> None:
-    """Writes a hypothesis, sorted as sclite wants it."""
+    """Writes a hypothesis."""
+    _write(path, format_ctm(words))
+
+
+def format_ctm(words: Iterable[TimedWord]) -> list[str]:
+    """The lines of a hypothesis, sorted as sclite wants it."""
     ordered = sorted(words, key=lambda word: (word.recording, word.channel, word.start))
-    _write(
-        path,
-        [f"{w.recording} {w.channel} {w.start:.3f} {w.duration:.3f} {w.text}" for w in ordered],
-    )
+    return [f"{w.recording} {w.channel} {w.start:.3f} {w.duration:.3f} {w.text}" for w in ordered]
 
 
 def place_words(words: Sequence[tuple[str, float, float]], segment: Segment) -> list[TimedWord]:

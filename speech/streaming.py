@@ -21,12 +21,10 @@ import numpy as np
 
 from . import features, running_moments
 from .decoding import Hypotheses, greedy_decode_part
+from .features import HOP_SECONDS, STACK, WINDOW_SECONDS
 from .recognizer import Recognizer
 from .transcript import Transcript
 from .transducer import EncoderState, Transducer
-
-WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.01  # of `features.log_mel`
-STACK = 2  # frames of 10 ms for each frame that the encoder is given
 
 
 class _State(NamedTuple):

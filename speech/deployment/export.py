@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from ... import __version__
-from .. import features, running_moments
+from .. import features, filter_bank, running_moments
 from ..language_model_run import TrainedLanguageModel
 from ..recognizer import Recognizer
 from ..transcriber import folder as exported
@@ -23,7 +23,6 @@ from ..transcriber.front_end import FrontEnd
 from . import networks
 from .arithmetic import Arithmetic
 
-STACK, SECONDS = 2, 0.01  # frames of 10 ms, joined in pairs
 # What travels along: this code, run by NumPy, ONNX Runtime and soundfile.
 CODE = (
     "__init__.py",
@@ -70,34 +69,38 @@ def export(
     arithmetic: Arithmetic = "integer",
     model_arithmetic: Arithmetic | None = None,
     fusion: Fusion = Fusion(),  # noqa: B008 (immutable)
+    overwrite: bool = False,
 ) -> dict[str, int]:
     """Writes a recognizer, and language models for its search.
 
     Args:
         recognizer: in float or quantized.
-        path: folder to write; it must not exist.
+        path: folder to write.
         arithmetic: of quantized products, see `deployment.arithmetic`.
         model_arithmetic: of those of the language models; None stands for the same.
         fusion: language models of the recognizer's labels.
+        overwrite: whether to take the place of an export that is there, when this one is complete.
 
     Returns:
         Bytes of each network's file.
 
     Raises:
-        ValueError: if the folder exists, or a language model has other labels.
+        ValueError: if the folder exists, a language model has other labels, or a weight is
+            negative.
     """
     path = Path(path)
-    if path.exists():
+    replaces = overwrite and (path / exported.MANIFEST).exists()
+    if path.exists() and not replaces:
         raise ValueError(f"{path}: exists; choose another folder, or remove it.")
+    for name in ("external_weight", "source_weight"):
+        if not getattr(fusion, name) >= 0:
+            raise ValueError(f"`fusion.{name}` must be at least 0, got {getattr(fusion, name)}.")
     for name, trained in fusion.models().items():
         if trained.vocabulary != recognizer.vocabulary:
             raise ValueError(
                 f"`fusion`: the {name} language model has other labels than the recognizer; train "
                 "it with `--labels-of` that recognizer."
             )
-    partial = path.with_name(f"{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     model, params = recognizer.model, recognizer.params
     graphs = {
         "encoder": networks.encoder(model, params, arithmetic),
@@ -107,6 +110,9 @@ def export(
         name: networks.language_model(trained.model, trained.params, model_arithmetic or arithmetic)
         for name, trained in fusion.models().items()
     }
+    partial = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     for name, graph in graphs.items():
         onnx.save_model(graph, partial / f"{name}.onnx")
     front_end(recognizer).save(partial / "front_end.npz")
@@ -117,6 +123,8 @@ def export(
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     (partial / exported.MANIFEST).write_text(f"{text}\n", encoding="utf-8")
     copy_code(partial, path.name)
+    if replaces:
+        shutil.rmtree(path)
     partial.replace(path)
     return {name: (path / f"{name}.onnx").stat().st_size for name in graphs}
 
@@ -134,7 +142,7 @@ def describe(recognizer: Recognizer, arithmetic: Arithmetic, fusion: Fusion) -> 
         "arithmetic": arithmetic,
         "quantize": recognizer.config.quantize,
         "sample_rate": data.sample_rate,
-        "frame_seconds": SECONDS * STACK * config.reduction,
+        "frame_seconds": features.HOP_SECONDS * features.STACK * config.reduction,
         "reduction": config.reduction,
         "bidirectional": config.bidirectional,
         "encoder_layers": config.encoder_layers,
@@ -149,7 +157,7 @@ def describe(recognizer: Recognizer, arithmetic: Arithmetic, fusion: Fusion) -> 
 def front_end(recognizer: Recognizer) -> FrontEnd:
     """The constants of the recognizer's features."""
     data = recognizer.config.data
-    analysis, filters = features.filter_bank(data.sample_rate)
+    analysis, filters = filter_bank.build(data.sample_rate)
     reach = features.REACH
     taps = np.zeros((3, 2 * reach + 1))
     first = features.DELTA_FILTER
@@ -160,8 +168,8 @@ def front_end(recognizer: Recognizer) -> FrontEnd:
         analysis=analysis.astype(np.float32),
         filters=filters.astype(np.float32),
         differences=(taps * np.array(features.DELTA_SCALES)[:, None]).astype(np.float32),
-        hop=round(SECONDS * data.sample_rate),
-        stack=STACK,
+        hop=round(features.HOP_SECONDS * data.sample_rate),
+        stack=features.STACK,
         scale=features.FULL_SCALE,
         energy_floor=float(features.ENERGY_FLOOR),
         variance_floor=features.VARIANCE_FLOOR,

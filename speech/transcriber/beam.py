@@ -84,7 +84,8 @@ class BeamSearch:
         self._scores = np.zeros(1)
         self._counts = np.zeros(1, int)  # labels of the frame at hand
         self._complete: list[_Complete] = []
-        self._encoded = np.zeros((0, 0), np.float32)
+        self._encoded = np.zeros((0, 0), np.float32)  # frames that hypotheses may still need
+        self._first = 0  # number of the first of them
         self._step = 0
 
     def feed(self, encoded: np.ndarray, *, is_last: bool = False) -> None:
@@ -94,14 +95,18 @@ class BeamSearch:
             encoded: encoder vectors ``[frames, E]``.
             is_last: whether the recording ends here.
         """
-        before = self._encoded
-        self._encoded = np.concatenate([before, encoded]) if len(before) else encoded
-        length = len(self._encoded) if is_last else None
+        lengths = [prefix.length for prefix in self._prefixes]
+        behind = self._step - max(lengths, default=self._step) - self._first  # frames nobody needs
+        kept = self._encoded[max(0, behind) :]
+        self._first += len(self._encoded) - len(kept)
+        self._encoded = np.concatenate([kept, encoded]) if len(kept) else encoded
+        end = self._first + len(self._encoded)
+        length = end if is_last else None
         if length == 0:
             self._complete, self._prefixes = self._held(), []
         while self._prefixes:
             needed = self._step - min(prefix.length for prefix in self._prefixes)
-            if length is None and needed + 1 >= len(self._encoded):
+            if length is None and needed + 1 >= end:
                 break  # that frame may be the last, or is not there yet
             self._advance(length)
 
@@ -126,7 +131,7 @@ class BeamSearch:
         lengths = np.array([prefix.length for prefix in prefixes])
         frames = self._step - lengths
         (gains,) = self._joiner(
-            encoded=self._encoded[frames], predicted=self._predictor.vectors[rows]
+            encoded=self._encoded[frames - self._first], predicted=self._predictor.vectors[rows]
         )
         scores = self._scores[:, None] + gains
         if self._length_reward:

@@ -49,6 +49,8 @@ def read(folder: str | os.PathLike) -> dict[str, Any]:
             f"{path}: format {found!r}, expected {FORMAT!r}; export the recognizer again with this "
             "version of gossamer."
         )
+    if not isinstance(manifest.get("files"), dict):
+        raise ExportError(f"{path}: damaged; export the recognizer again.")
     for name, expected in manifest["files"].items():
         if checksum(Path(folder) / name) != expected:
             raise ExportError(

@@ -8,10 +8,16 @@ import pytest
 import soundfile
 
 from gossamer.cli.main import main
-from gossamer.speech import hybrid, hybrid_run
+from gossamer.speech import hybrid, hybrid_run, pronunciations
 from gossamer.speech.acoustic_model import AcousticModelConfig
-from gossamer.speech.hybrid_run import HybridRun
-from gossamer.speech.run_config import AugmentationConfig, DataConfig, OptimizerConfig
+from gossamer.speech.hybrid_config import HybridRun
+from gossamer.speech.run_config import (
+    AugmentationConfig,
+    CompressionConfig,
+    DataConfig,
+    LearnersConfig,
+    OptimizerConfig,
+)
 
 pytestmark = pytest.mark.usefixtures("plain_code")
 
@@ -71,7 +77,7 @@ def test_it_learns_where_the_tones_are(config, trained):
     assert facts["frame_error"] < 0.35
     assert facts["left_out"] == 0
     assert trained.tying.num_pdfs >= 3
-    spoken = hybrid_run.load_lexicon("graphemic", ["a", "b", "ab", "ba"])
+    spoken = pronunciations.load("graphemic", ["a", "b", "ab", "ba"])
     (found,) = hybrid.align(trained, [speak("ab").astype(np.float32)], ["ab"], spoken)
     phones, words = found
     letters = [phone for phone in phones if phone.word >= 0]
@@ -88,24 +94,11 @@ def test_a_finished_run_is_not_run_again(config, trained):
         hybrid_run.train(dataclasses.replace(config, seed=1))
 
 
-def test_a_packed_hybrid_gives_the_same(trained, tmp_path):
-    hybrid.save(tmp_path / "hybrid.safetensors", trained)
-    again = hybrid.load(tmp_path / "hybrid.safetensors")
-    waveforms = [speak("ab").astype(np.float32), speak("b").astype(np.float32)]
-    one, other = (hybrid.log_likelihoods(model, waveforms) for model in (trained, again))
-    for left, right in zip(one, other, strict=True):
-        np.testing.assert_allclose(left, right, atol=1e-4)
-    assert [x.shape[1] for x in one] == [trained.tying.num_pdfs] * 2
-    assert len(one[0]) > len(one[1])
-    with pytest.raises(ValueError, match="not a packed hybrid recognizer"):
-        hybrid.load(__file__)
-
-
 def test_a_run_gives_its_model_and_its_pronunciations(config, trained, tmp_path):
     assert hybrid_run.read_run(config.run).tying == trained.tying
-    spoken = hybrid_run.find_pronunciations(config.run, None, ["ab", "bab"])
+    spoken = pronunciations.of_run(config.run, None, ["ab", "bab"])
     assert spoken["bab"] == (("b", "a", "b"),)
-    assert hybrid_run.find_pronunciations(config.run, None, ["ab"])["ab"] == (("a", "b"),)
+    assert pronunciations.of_run(config.run, None, ["ab"])["ab"] == (("a", "b"),)
     with pytest.raises(ValueError, match=r"no hybrid\.safetensors there"):
         hybrid_run.read_run(tmp_path)
 
@@ -129,28 +122,106 @@ def test_the_command_line_aligns(config, trained, tmp_path, capsys):
     assert "at least one word" in capsys.readouterr().err
 
 
-def test_too_short_for_its_text(trained):
-    spoken = hybrid_run.load_lexicon("graphemic", ["ababab"])
-    short = speak("a", seconds=0.01).astype(np.float32)[:700]
-    assert hybrid.align(trained, [short], ["ababab"], spoken) == [None]
-
-
-def test_parts_are_read_as_if_whole(config):
-    parts = dataclasses.replace(
-        config, unroll=7, rounds=1, round_steps=2, pdfs=0, run=config.run.with_name("parts")
+def test_the_command_line_reads(config, trained, tmp_path, capsys):
+    run = str(config.run)
+    assert main(["evaluate", run, "--tune", "--sclite", str(tmp_path / "scores")]) == 0
+    printed = capsys.readouterr().out
+    assert "best: --graph.acoustic-scale" in printed
+    assert "word error rate" in printed
+    soundfile.write(tmp_path / "one.wav", speak("ab"), 8000)
+    text = tmp_path / "texts.txt"
+    text.write_text("\n".join("ab" + "a" * n for n in range(30)))
+    model = tmp_path / "words.arpa"
+    assert (
+        main(
+            [
+                "train",
+                "ngram",
+                "--text",
+                str(text),
+                "--order",
+                "2",
+                "--words-of",
+                run,
+                "--output",
+                str(model),
+            ]
+        )
+        == 0
     )
-    found = hybrid_run.train(parts)
-    assert found.tying.num_pdfs == 3
-    assert np.isfinite(hybrid.log_likelihoods(found, [speak("a").astype(np.float32)])[0]).all()
+    assert "28 sentences, 4 words" in capsys.readouterr().out
+    words = ["transcribe", "--run", run, str(tmp_path / "one.wav")]
+    assert main([*words, "--graph.arpa", str(model), "--graph.acoustic-scale", "1"]) == 0
+    assert capsys.readouterr().out == "ab\n"
+    assert main([*words, "--nbest", "2", "--graph.beam", "60"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("options", "message"),
     [
-        ({"states": 0}, "`states` must be at least 1"),
-        ({"unroll": -1}, "`unroll` and `pdfs` must be at least 0"),
+        (["evaluate", "{run}", "--beam", "8"], "use `--graph.beam`"),
+        (["evaluate", "{run}", "--graph.beam", "0"], "`beam` must be positive"),
+        (["transcribe", "--run", "{run}", "--stream", "-"], "leave out `--stream`"),
+        (["transcribe", "--run", "{run}", "--nbest", "0", "a.wav"], "`--nbest` must be"),
+        (["transcribe", "--run", "{run}", "--graph.arpa", "none.arpa", "a.wav"], "none.arpa"),
     ],
 )
-def test_refusals(config, changes, message):
-    with pytest.raises(ValueError, match=message):
-        hybrid_run.train(dataclasses.replace(config, **changes))
+def test_the_command_line_refuses(config, trained, capsys, options, message):
+    assert main([option.format(run=config.run) for option in options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learners": LearnersConfig(number=2), "unroll": 7},
+        {
+            "learners": LearnersConfig(number=2, algorithm="ssgd", weight_noise=1e-3),
+            "compression": CompressionConfig("scalecom", rate=10.0),
+        },
+    ],
+    ids=["gossip", "ScaleCom"],
+)
+def test_learners_share_the_work(config, tmp_path, options):
+    found = hybrid_run.train(
+        dataclasses.replace(config, rounds=1, pdfs=0, run=tmp_path / "run", **options)
+    )
+    error = json.loads((tmp_path / "run/result.json").read_text())["frame_error"]
+    assert error < 0.45
+    assert found.tying.num_pdfs == 3
+
+
+@pytest.mark.parametrize("policy", ["int4_paper", "int4_max"])
+def test_training_goes_on_in_four_bits(config, trained, policy):
+    options = dataclasses.replace(
+        config,
+        start_from=config.run,
+        quantize=policy,
+        model=AcousticModelConfig(),  # whose place that of the first run takes
+        lexicon="cmu",
+        optimizer=OptimizerConfig(steps=12, peak_learning_rate=3e-3),
+        run=config.run.with_name(policy),
+    )
+    found = hybrid_run.train(options)
+    assert found.tying == trained.tying
+    assert found.params["params"]["states"]["kernel"].codes.dtype == np.int8
+    error = json.loads((options.run / "result.json").read_text())["frame_error"]
+    assert error < 0.4
+    assert (options.run / "hybrid.safetensors").stat().st_size < 0.5 * (
+        config.run / "hybrid.safetensors"
+    ).stat().st_size
+    waveforms = [speak("ab").astype(np.float32)]
+    one, other = (
+        hybrid.log_likelihoods(model, waveforms)[0]
+        for model in (found, hybrid_run.read_run(options.run))
+    )
+    np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="holds codes"):
+        hybrid_run.train(dataclasses.replace(options, start_from=options.run))
+
+
+def test_a_run_goes_on_only_from_one_of_the_same_data(config, trained):
+    data = dataclasses.replace(config.data, sample_rate=16000)
+    with pytest.raises(ValueError, match=r"`data.sample_rate` must be 8000, that of"):
+        hybrid_run.train(dataclasses.replace(config, start_from=config.run, data=data))

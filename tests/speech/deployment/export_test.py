@@ -86,4 +86,20 @@ def test_refusals_leave_nothing(make_recognizer, tmp_path):
     other = language_model(Vocabulary.of(["xyz"]), 0)
     with pytest.raises(ValueError, match="source language model has other labels"):
         export(made, tmp_path / "new", fusion=Fusion(source=other))
+    with pytest.raises(ValueError, match=r"`fusion\.external_weight` must be at least 0, got -1"):
+        export(made, tmp_path / "new", fusion=Fusion(external_weight=-1.0))
+    with pytest.raises(ValueError, match="there: exists"):  # and is no export
+        export(made, tmp_path / "there", overwrite=True)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["there"]
+
+
+def test_an_export_is_replaced_when_the_new_one_is_complete(make_recognizer, tmp_path):
+    export(make_recognizer("int8"), tmp_path / "exported")
+    with pytest.raises(ValueError, match="at most 4 bits"):
+        export(
+            make_recognizer("int8"), tmp_path / "exported", arithmetic="blockwise", overwrite=True
+        )
+    assert Transcriber(tmp_path / "exported").manifest["quantize"] == "int8"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["exported"]
+    export(make_recognizer("int4_paper"), tmp_path / "exported", overwrite=True)
+    assert Transcriber(tmp_path / "exported").manifest["quantize"] == "int4_paper"

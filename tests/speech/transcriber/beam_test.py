@@ -157,6 +157,16 @@ def test_pieces_give_the_whole(seed, fused):
     assert parts.best(2) == whole.best(2)
 
 
+def test_a_stream_keeps_only_the_frames_that_it_needs():
+    case = Case(0, num_frames=60, blank_bias=2.0)
+    whole, parts = case.search(beam=4), case.search(beam=4)
+    whole.feed(case.encoded, is_last=True)
+    for start in range(0, 60, 3):
+        parts.feed(case.encoded[start : start + 3], is_last=start == 57)
+        assert len(parts._encoded) < 30
+    assert parts.best() == whole.best()
+
+
 def test_a_stream_shows_what_it_holds():
     case = Case(0, num_frames=20)
     search = case.search(beam=4)

@@ -49,6 +49,9 @@ def test_other_folders(exported, tmp_path):
     path.write_text(json.dumps(manifest | {"format": "gossamer-export-99"}))
     with pytest.raises(folder.ExportError, match="'gossamer-export-99', expected"):
         folder.read(exported)
+    path.write_text(json.dumps({"format": folder.FORMAT}))
+    with pytest.raises(folder.ExportError, match="damaged"):
+        folder.read(exported)
     path.write_text("{")
     with pytest.raises(folder.ExportError, match="damaged"):
         folder.read(exported)

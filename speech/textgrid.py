@@ -1,4 +1,4 @@
-"""When words and phones are spoken, as files that others read: NIST's CTM and Praat's TextGrid.
+"""When words and phones are spoken, in the form of Praat: a TextGrid.
 
 References:
     Boersma and Weenink, Praat: doing phonetics by computer (TextGrid, long form).
@@ -9,25 +9,7 @@ from collections.abc import Mapping, Sequence
 from .alignment import Segment
 
 
-def to_ctm(name: str, segments: Sequence[Segment], *, channel: str = "1") -> str:
-    r"""Lines of a CTM file: recording, channel, start, duration, label.
-
-    Args:
-        name: of the recording, without spaces.
-        segments: words or phones.
-        channel: of the recording.
-
-    Example:
-        >>> to_ctm("a", [Segment("hi", 0.5, 0.75, 0)])
-        'a 1 0.50 0.25 hi\\n'
-    """
-    return "".join(
-        f"{name} {channel} {segment.start:.2f} {segment.end - segment.start:.2f} {segment.label}\n"
-        for segment in segments
-    )
-
-
-def to_textgrid(tiers: Mapping[str, Sequence[Segment]], seconds: float) -> str:
+def format_tiers(tiers: Mapping[str, Sequence[Segment]], seconds: float) -> str:
     """A TextGrid with an interval tier for each kind of segment.
 
     Args:

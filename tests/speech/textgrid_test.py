@@ -1,17 +1,12 @@
 from gossamer.speech.alignment import NO_WORD, Segment
-from gossamer.speech.time_marks import to_ctm, to_textgrid
+from gossamer.speech.textgrid import format_tiers
 
 WORDS = [Segment("hi", 0.5, 0.75, 0), Segment('"you"', 0.75, 1.5, 1)]
 
 
-def test_ctm():
-    assert to_ctm("call", WORDS, channel="A") == ('call A 0.50 0.25 hi\ncall A 0.75 0.75 "you"\n')
-    assert to_ctm("call", []) == ""
-
-
 def test_textgrid_has_no_gaps():
     phones = [Segment("SIL", 0.0, 0.5, NO_WORD), Segment("HH", 0.5, 2.1, 0)]
-    text = to_textgrid({"words": WORDS, "phones": phones}, 2.0)
+    text = format_tiers({"words": WORDS, "phones": phones}, 2.0)
     lines = [line.strip() for line in text.splitlines()]
     assert lines[:2] == ['File type = "ooTextFile"', 'Object class = "TextGrid"']
     assert lines.count('class = "IntervalTier"') == 2
@@ -25,4 +20,4 @@ def test_textgrid_has_no_gaps():
 
 
 def test_nothing_is_one_empty_interval():
-    assert 'text = ""' in to_textgrid({"words": []}, 1.0)
+    assert 'text = ""' in format_tiers({"words": []}, 1.0)

@@ -1,0 +1,49 @@
+"""Runs of hybrids that cannot be."""
+
+import dataclasses
+
+import pytest
+
+from gossamer.speech.hybrid_config import HybridRun
+from gossamer.speech.run_config import (
+    AugmentationConfig,
+    CompressionConfig,
+    LearnersConfig,
+    LengthPerturbationConfig,
+    OptimizerConfig,
+)
+
+CONFIG = HybridRun()
+
+
+def test_the_default_is_sound():
+    CONFIG.check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"states": 0}, "`states` must be at least 1"),
+        ({"unroll": -1}, "`unroll` and `pdfs` must be at least 0"),
+        ({"order": 0}, "`order` must lie in 1..9"),
+        ({"optimizer": OptimizerConfig(steps=1)}, "`optimizer.steps` must be at least 2"),
+        ({"learners": LearnersConfig(engine="threads")}, "`--engine` must be vmap"),
+        ({"compression": CompressionConfig("scalecom")}, "add `--learners.algorithm ssgd`"),
+        ({"quantize": "int4_paper"}, "name it with `--from`"),
+        ({"data": dataclasses.replace(CONFIG.data, language="de")}, "choose graphemic"),
+        ({"data": dataclasses.replace(CONFIG.data, tempo=(0.9, 1.1))}, "`data.tempo` must be"),
+        ({"data": dataclasses.replace(CONFIG.data, spliced=1.0)}, "`data.spliced` must be"),
+        (
+            {"data": dataclasses.replace(CONFIG.data, join_probability=0.1)},
+            "`data.join_probability` must be",
+        ),
+        (
+            {"augmentation": AugmentationConfig(length_perturb=LengthPerturbationConfig(0.5))},
+            "`augmentation.length_perturb.probability` must be",
+        ),
+        ({"optimizer": OptimizerConfig(microbatches=7)}, "`optimizer.microbatches` must be"),
+    ],
+)
+def test_refusals(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, **changes).check()
