@@ -9,7 +9,7 @@ import tyro
 
 from ..speech.configs import CONFIGS
 from ..speech.run_config import SpeechConfig
-from . import train_ngram
+from . import train_ngram, train_vision
 
 USAGE = """usage: gossamer train FIELD ...
 
@@ -17,11 +17,13 @@ fields:
   speech            an LSTM transducer on telephone prompts or on your own recordings
   language-model    an LSTM language model of a recognizer's labels, on its transcripts or any text
   hybrid            a bidirectional LSTM of tied phone states, from a flat start
+  vision            a convolutional network on bundled images, by name, or on your own
   ngram             an n-gram language model of words, which is counted rather than trained
 
 examples:
   gossamer train speech demo
   gossamer train language-model --run runs/source
+  gossamer train vision --model resnet18
   gossamer train language-model --help"""
 
 DESCRIPTION = """Train a speech recognizer with gossiping learners, then score and report it.
@@ -68,13 +70,16 @@ def main(words: list[str]) -> int:
         return 0
     if words[0] == "language-model":
         return _train_language_model(words[1:])
+    if words[0] == "vision":
+        return train_vision.main(words[1:])
     if words[0] == "hybrid":
         return _train_hybrid(words[1:])
     if words[0] == "ngram":
         return train_ngram.main(words[1:])
     if words[0] != "speech":
         raise ValueError(
-            f"no field {words[0]!r} to train; choose from speech, language-model, hybrid, ngram."
+            f"no field {words[0]!r} to train; choose from speech, language-model, hybrid, ngram, "
+            "vision."
         )
     presets = {
         name: (preset.description, Arguments(**_fields(preset.config)))
