@@ -8,12 +8,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ..core.quantization import Policy, fake_quantize
 from ..core.sites import CALIBRATION, CLIPS
+from .models import Network
 from .policies import WEIGHTS
 from .recipe import STATISTICS
 
@@ -43,7 +43,7 @@ def draw_variables(
 
 
 def calibrate(
-    network: nn.Module, policy: Policy, params: Any, batches: Iterator[Any], *, number: int = 4
+    network: Network, policy: Policy, params: Any, batches: Iterator[Any], *, number: int = 4
 ) -> dict[str, Any]:
     """Chooses all clips of a quantized network.
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cattrs
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -19,6 +18,7 @@ from ..core import packing
 from . import models
 from .data import ImageData, Scale
 from .loader import evaluation_batches
+from .models import Network
 from .policies import named_policy
 from .run_config import NetworkConfig, VisionConfig
 
@@ -34,7 +34,7 @@ class Classifier(NamedTuple):
     variables: Any  # "params", "batch_stats" and, if quantized, "clips"
 
     @property
-    def network(self) -> nn.Module:
+    def network(self) -> Network:
         """The network of the variables."""
         return create_network(self.config.network, len(self.class_names))
 
@@ -48,7 +48,7 @@ class Score(NamedTuple):
     number: int  # of images
 
 
-def create_network(config: NetworkConfig, num_classes: int) -> nn.Module:
+def create_network(config: NetworkConfig, num_classes: int) -> Network:
     """The network of a configuration."""
     return models.create(
         config.name,

@@ -14,7 +14,6 @@ References:
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -22,6 +21,7 @@ import optax
 from ..core import exchange, quantization
 from ..core.moving_average import moving_average
 from ..core.sites import CLIPS
+from .models import Network
 from .policies import named_policy, quantize_variables, sites_of
 from .run_config import OptimizerConfig, VisionConfig
 
@@ -78,7 +78,7 @@ def optimizer(
     return optax.chain(chain, moving_average(options.average)) if options.average else chain
 
 
-def loss_function(config: VisionConfig, network: nn.Module) -> Callable[..., Any]:
+def loss_function(config: VisionConfig, network: Network) -> Callable[..., Any]:
     """Builds the loss of one learner.
 
     Args:

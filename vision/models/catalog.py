@@ -51,13 +51,16 @@ NetworkName = Literal[
 ]
 
 
+Network = nn.Module  # what `create` makes, for annotations
+
+
 class Entry(NamedTuple):
     """A network of the catalog."""
 
     title: str
     form: Form  # "cifar" for images of 32 x 32, "imagenet" for 224 x 224
     num_parameters: int  # of the definition, for images of three channels
-    make: Callable[..., nn.Module]  # (num_classes, options=...)
+    make: Callable[..., Network]  # (num_classes, options=...)
 
 
 CATALOG: dict[str, Entry] = {
@@ -118,7 +121,7 @@ def create(
     width: float = 1.0,
     dtype: Literal["float32", "bfloat16"] = "float32",
     policy: Policy | None = None,
-) -> nn.Module:
+) -> Network:
     """A network by its name, as a flax module.
 
     Args:

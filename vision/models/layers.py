@@ -218,9 +218,10 @@ def adaptive_mean(x: jax.Array, size: int) -> jax.Array:
     """
     for axis in (1, 2):
         side = x.shape[axis]
-        windows = jnp.zeros((size, side), x.dtype)
+        windows = []
         for i in range(size):
             start, stop = i * side // size, -(-(i + 1) * side // size)
-            windows = windows.at[i, start:stop].set(1 / (stop - start))
-        x = jnp.moveaxis(jnp.tensordot(x, windows, axes=(axis, 1)), -1, axis)
+            part = jax.lax.slice_in_dim(x, start, stop, axis=axis)
+            windows.append(jnp.mean(part, axis=axis, keepdims=True))
+        x = jnp.concatenate(windows, axis=axis)
     return jnp.transpose(x, (0, 3, 1, 2)).reshape(len(x), -1)
