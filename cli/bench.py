@@ -24,7 +24,7 @@ plots. The same command continues an interrupted study; several processes share 
 examples:
   gossamer bench study                                 ten networks on the bundled images
   gossamer bench study --networks resnet18 --methods ssgd dpsgd scalecom --seeds 0 1 2
-  gossamer bench study --networks vgg19 --rates 1 2 4 --diagnose
+  gossamer bench study --networks vgg19 --rates 1 2 4 --diagnose --slices
   gossamer bench study --scale cifar --part 1 8        one of eight processes
   gossamer bench study --table-only                    the table of what is finished"""
 
@@ -83,6 +83,7 @@ def _report(study: StudyConfig, folder: Path) -> str:
     (folder / "table.txt").write_text(f"{text}\n", encoding="utf-8")
     study_results.draw(rows, number, folder / "accuracy.png")
     study_results.draw_rates(rows, folder / "learning_rates.png")
+    study_results.draw_slices(rows, folder / "slices.png")
     return text
 
 

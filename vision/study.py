@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..core.exchange import CompressionConfig, LearnersConfig
-from . import experiment
+from . import experiment, slices
+from .data import open_data
 from .models.catalog import CATALOG, NetworkName
 from .run_config import DataConfig, NetworkConfig, OptimizerConfig, VisionConfig
 from .study_results import Row, read_result
@@ -109,6 +110,8 @@ class StudyConfig:
     """Rate of ScaleCom."""
     diagnose: bool = False
     """Measure effective learning rates as often as is logged; costs two gradients each time."""
+    slices: bool = False
+    """Measure the loss around each model at the end, along a random direction."""
 
     def check(self) -> None:
         """Refuses what would only fail in the middle.
@@ -210,6 +213,8 @@ def run(study: StudyConfig, folder: str | Path, *, part: tuple[int, int] = (1, 1
                 experiment.train(each.config, where)
             except FloatingPointError as error:
                 (where / DIVERGED).write_text(f"{error}\n", encoding="utf-8")
+        if study.slices and (where / experiment.RESULT).exists():
+            slices.measure(where, experiment.PACKED, open_data(each.config.data.name))
         yield _row(each, where)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..core import metrics, text_table
+from .slices import SLICE
 
 RESULT = "result.json"
 
@@ -27,6 +28,7 @@ class RunResult(NamedTuple):
     test_loss: float
     accuracy: float  # 0 to 1
     log: Sequence[Mapping[str, Any]]  # lines of metrics.jsonl
+    slice: Mapping[str, Sequence[float]] | None = None  # "positions" and "losses", if measured
 
 
 class Row(NamedTuple):
@@ -59,7 +61,9 @@ def read_result(folder: str | Path) -> RunResult:
     found = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     last = losses[-max(len(losses) // 10, 1) :]
     loss = float(np.mean(last)) if last else math.nan
-    return RunResult(loss, found["loss"], found["accuracy"], log)
+    path = folder / SLICE
+    around = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return RunResult(loss, found["loss"], found["accuracy"], log, around)
 
 
 def gather(rows: Sequence[Row], num_classes: int) -> dict[tuple[str, int, float], dict[str, Cell]]:
@@ -171,6 +175,28 @@ def draw_rates(rows: Sequence[Row], path: str | os.PathLike[str]) -> bool:
         axis.plot(*zip(*points, strict=True), label=label)
     axis.set_xlabel("step")
     axis.set_ylabel("effective / nominal learning rate")
+    axis.legend(frameon=False, fontsize=7)
+    _save(figure, path)
+    return True
+
+
+def draw_slices(rows: Sequence[Row], path: str | os.PathLike[str]) -> bool:
+    """The loss around each model for which it was measured; else no file.
+
+    Returns:
+        Whether there was something to draw.
+    """
+    measured = [(row, row.result.slice) for row in rows if row.result.slice is not None]
+    if not measured:
+        return False
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axis = figure.subplots()
+    for row, found in measured:
+        label = f"{row.network}, {row.method}, {row.batch_size}"
+        axis.plot(found["positions"], found["losses"], label=label)
+    axis.set_yscale("log")
+    axis.set_xlabel("distance, in lengths of the weights")
+    axis.set_ylabel("loss")
     axis.legend(frameon=False, fontsize=7)
     _save(figure, path)
     return True

@@ -10,7 +10,7 @@ import pytest
 
 from gossamer.core import learners, metrics
 from gossamer.core.exchange import LearnersConfig
-from gossamer.vision import classifier, data, experiment
+from gossamer.vision import classifier, data, experiment, slices
 from gossamer.vision.run_config import DataConfig, NetworkConfig, OptimizerConfig, VisionConfig
 
 CONFIG = VisionConfig(
@@ -82,6 +82,18 @@ def test_scoring_again_gives_the_same(run):
     assert json.loads((folder / "result.json").read_text())["training_seconds"] == seconds
     with pytest.raises(ValueError, match=r"no classifier.safetensors there"):
         experiment.score_run(folder.parent)
+
+
+def test_a_slice_passes_through_the_model(run):
+    folder, _ = run
+    images = data.fashion()
+    found = slices.measure(folder, experiment.PACKED, images, points=3)
+    model = classifier.load(folder / experiment.PACKED)
+    score = classifier.evaluate(model, images, number=slices.NUMBER)
+    assert found["positions"] == [-1.0, 0.0, 1.0]
+    assert found["losses"][1] == pytest.approx(score.loss, rel=1e-6)
+    assert found["losses"][0] != found["losses"][2]
+    assert slices.measure(folder, experiment.PACKED, images) == found  # kept
 
 
 def test_the_classifier_is_the_mean_of_averages_and_statistics(run):
