@@ -18,9 +18,9 @@ import jax.numpy as jnp
 from safetensors.numpy import load_file, save_file
 
 from gossamer.core.audit import audit, table
+from gossamer.core.packing import pack_tree, unpack_tree
 from gossamer.core.paths import named_leaves
 from gossamer.speech import language_model, transducer
-from gossamer.speech.packing import pack_tree, unpack_tree
 from gossamer.speech.policies import deploy_variables, named_policy, quantize_variables
 
 LABELS = 46

@@ -38,7 +38,7 @@ from gossamer.core.audit import audit, table
 from gossamer.core.blocks import MATRIX, gates
 from gossamer.core.quantization import Policy, fake_quantize
 from gossamer.core.quantizers import calibrated, max_abs, pact_plus, sawb_plus
-from gossamer.speech.layers import CALIBRATION, CLIPS
+from gossamer.core.sites import CALIBRATION, CLIPS
 from gossamer.speech.lstm import LSTM
 
 BATCH, FRAMES, FEATURES, SIZE, LAYERS = 16, 200, 640, 320, 2

@@ -29,7 +29,8 @@ examples:
   gossamer evaluate hybrid                      the hybrid that ships
   gossamer evaluate prompts --beam 8 --language-model runs/external --tune
   gossamer evaluate runs/swb300 --sclite scores     files for NIST's sclite, errors by set
-  gossamer evaluate runs/hybrid --tune              a hybrid, with its best acoustic scale"""
+  gossamer evaluate runs/hybrid --tune              a hybrid, with its best acoustic scale
+  gossamer evaluate runs/resnet18                   an image classifier"""
 
 GRID = {  # what `--tune` tries
     "language_weight": (0.1, 0.2, 0.3, 0.5),
@@ -61,6 +62,8 @@ def main(words: list[str]) -> int:
     """Runs the command; see the module."""
     arguments = tyro.cli(Arguments, prog="gossamer evaluate", description=DESCRIPTION, args=words)
     arguments.check()
+    if (Path(arguments.run) / "classifier.safetensors").exists():
+        return _evaluate_classifier(arguments)
     if (hybrid := hybrid_folder.find(arguments.run)) is not None:
         return _evaluate_hybrid(hybrid, arguments)
     if arguments.tune and arguments.language_model is None:
@@ -98,6 +101,16 @@ def main(words: list[str]) -> int:
     _print(corpus, result)
     if arguments.sclite is not None:
         _write_sclite(arguments.sclite, config, corpus, result.transcripts)
+    return 0
+
+
+def _evaluate_classifier(arguments: Arguments) -> int:
+    """Scores an image classifier again."""
+    if arguments != Arguments(run=arguments.run):
+        raise ValueError(f"{arguments.run} holds an image classifier, which takes no options here.")
+    from ..vision import experiment
+
+    experiment.score_run(arguments.run)
     return 0
 
 

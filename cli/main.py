@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "write a recognizer that runs without JAX",
     "corpus": "list licensed recordings, or make synthetic ones",
     "alternatives": "decode n-best lists of a corpus",
+    "bench": "run the large-batch study of image classifiers",
     "exciton": "solve the exciton of a monolayer in an electric field",
     "spins": "simulate a layered magnet: Curie temperature, order, hysteresis",
 }

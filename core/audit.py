@@ -22,7 +22,7 @@ from jax.extend.core import Jaxpr, JaxprEqn
 from . import text_table
 from .paths import named_leaves
 from .quantization import Policy, is_quantized, weight_paths
-from .quantized import FLOAT, MARK
+from .quantized import FLOAT, MARK, TAPS
 from .quantizers import Quantizer
 
 _MARK = re.compile(rf"{MARK}\[(.*?)\|w(\d+)\|x(\d+)\]")
@@ -150,7 +150,8 @@ def _products(
         inner = "/".join(filter(None, (scopes, str(equation.source_info.name_stack))))
         name, bits_w, bits_x = _read_mark(inner, paths)
         primitive = equation.primitive.name
-        if primitive in ("dot_general", "conv_general_dilated"):
+        is_tap = primitive == "mul" and inner.endswith(TAPS)
+        if primitive in ("dot_general", "conv_general_dilated") or is_tap:
             left, right = map(_shape, equation.invars[:2])
             macs = count * _macs(equation)
             yield Product(name, "product", (left, right), bits_w, bits_x, count, macs, open_ended)
@@ -180,8 +181,10 @@ def _read_mark(scopes: str, paths: dict[str, str]) -> tuple[str, int, int]:
 
 def _macs(equation: JaxprEqn) -> int:
     left, right = map(_shape, equation.invars[:2])
-    dimensions = equation.params["dimension_numbers"]
-    if equation.primitive.name == "dot_general":
+    dimensions = equation.params.get("dimension_numbers")
+    if dimensions is None:  # one tap of a depthwise convolution
+        terms = 1
+    elif equation.primitive.name == "dot_general":
         terms = math.prod(left[axis] for axis in dimensions[0][0])
     else:  # a convolution, whose padding counts too
         terms = math.prod(size for axis, size in enumerate(right) if axis != dimensions.rhs_spec[0])

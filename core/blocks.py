@@ -5,6 +5,7 @@
     gate        each of `size` equal parts of the outputs, such as an LSTM's gates: [..., 1, out]
     channel     each output: [..., 1, out]
     group       each run of `size` inputs of each output: [..., in / size, out]
+    filter      each output of a kernel [height, width, in, out]: [1, 1, 1, out]
 
 Scales are constant along the inputs of a block because a product sums over them: it can then be
 computed in integers and scaled once.
@@ -16,7 +17,7 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-Kind = Literal["tensor", "matrix", "gate", "channel", "group"]
+Kind = Literal["tensor", "matrix", "gate", "channel", "group", "filter"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Blocks:
             "gate": (-3, -1),
             "channel": (-2,),
             "group": (-2,),
+            "filter": tuple(range(ndim - 1)),
         }[self.kind]
 
     def squeeze(self, values: jax.Array) -> jax.Array:
@@ -109,6 +111,7 @@ class Blocks:
 TENSOR = Blocks()
 MATRIX = Blocks("matrix")
 CHANNEL = Blocks("channel")
+FILTER = Blocks("filter")
 
 
 def gates(number: int = 4) -> Blocks:

@@ -8,6 +8,7 @@ engines run it:
     vmap        simulates n learners exactly on one device: the default for science and tests
     shard_map   puts learner i on device i, also across processes under ``jax.distributed``
     pmap        the same through the older interface
+    auto        shard_map where there are as many devices as learners, and more than one; else vmap
 
 The engines agree on gradients too.  Under ``jax.shard_map`` with its default type checks, the
 gradient with respect to parameters that all devices share is silently their *sum*; here each
@@ -22,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Engine = Literal["vmap", "shard_map", "pmap"]
+Engine = Literal["auto", "vmap", "shard_map", "pmap"]
 
 
 def spread(
@@ -40,7 +41,8 @@ def spread(
         function: takes and returns pytrees of one learner's arrays; collectives inside it use
             `axis_name`.
         num_learners: number of learners n >= 1.
-        engine: "vmap" for n learners on one device, "shard_map" or "pmap" for one device each.
+        engine: "vmap" for n learners on one device, "shard_map" or "pmap" for one device each,
+            "auto" for whichever of the first two the devices allow.
         axis_name: the name of the axis of learners inside `function`.
         devices: JAX devices of the learners, in their order; the default is the first n of
             ``jax.devices()``, none for "vmap".
@@ -60,6 +62,9 @@ def spread(
         [2, 0, 1]
     """
     _check_options(num_learners, engine, devices)
+    if engine == "auto":
+        count = len(jax.devices() if devices is None else devices)
+        engine = "shard_map" if count >= num_learners > 1 else "vmap"
     if engine == "vmap":
         mapped = jax.vmap(function, axis_name=axis_name, axis_size=num_learners)
     elif engine == "shard_map":
@@ -185,7 +190,7 @@ def _check_options(num_learners: int, engine: str, devices: Sequence[Any] | None
     if num_learners < 1:
         raise ValueError(f"`num_learners` must be at least 1, got {num_learners}.")
     if engine not in get_args(Engine):
-        raise ValueError(f'`engine` must be "vmap", "shard_map" or "pmap", got {engine!r}.')
+        raise ValueError(f'`engine` must be "auto", "vmap", "shard_map" or "pmap", got {engine!r}.')
     if engine == "vmap" and devices is not None:
         raise ValueError(
             '`devices` must be None for engine="vmap", which runs where its arguments are; '

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]]
 
 
 def gradient_in_parts(loss: Loss, num_parts: int) -> Callable[..., Any]:
@@ -16,11 +16,12 @@ def gradient_in_parts(loss: Loss, num_parts: int) -> Callable[..., Any]:
     mean over something that parts have more or less of, such as labels, weighs them equally.
 
     Args:
-        loss: ``loss(params, batch, key) -> (scalar, {name: scalar})``.
+        loss: ``loss(params, batch, key) -> (scalar, details)``, the latter a pytree of arrays, such
+            as metrics.
         num_parts: number of equal parts of the rows, >= 1; each has a random key of its own.
 
     Returns:
-        ``gradient(params, batch, key) -> ((loss, metrics), gradients)``, like
+        ``gradient(params, batch, key) -> ((loss, details), gradients)``, like
         ``jax.value_and_grad(loss, has_aux=True)``, which it is for one part.
 
     Raises:

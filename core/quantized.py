@@ -12,7 +12,9 @@ the traced program.
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,7 @@ import jax.numpy as jnp
 from .integers import integer_matmul, max_contraction
 
 MARK = "quantized"  # head of the scope names, see `audit`
+TAPS = "taps"  # scope of the elementwise products that make up a depthwise convolution
 FLOAT = 32  # bits of a tensor that is not quantized
 
 
@@ -129,7 +132,7 @@ def take(weight: Tensor, indices: jax.Array, *, name: str = "") -> Tensor:
             f"`weight` must have one scale for all rows, got scales {weight.scale.shape}; "
             "quantize embeddings with blocks of kind tensor or matrix."
         )
-    with jax.named_scope(_scope(name, weight.bits, 0)):
+    with mark(name, weight, None):
         return weight.replace(weight.codes[indices], weight.scale.reshape(()))
 
 
@@ -145,8 +148,7 @@ def matmul(x: Tensor, weight: Tensor, *, name: str = "") -> jax.Array:
         [..., out] in float32 (or the dtype of two plain arrays).  Numbers of float32 meet a weight
         in bfloat16 in its precision, and sums are in float32.
     """
-    bits_x, bits_w = (t.bits if isinstance(t, Quantized) else FLOAT for t in (x, weight))
-    with jax.named_scope(_scope(name, bits_w, bits_x)):
+    with mark(name, weight, x):
         if isinstance(x, Quantized) and isinstance(weight, Quantized):
             return _exact_product(x, weight)
         return product_of_numbers(x, weight)
@@ -248,6 +250,17 @@ def _per_output(scale: jax.Array, ndim: int) -> jax.Array:
     return scale.reshape((1,) * (ndim - scale.ndim) + scale.shape)
 
 
-def _scope(name: str, bits_w: int, bits_x: int) -> str:
+def mark(name: str, weight: Tensor, x: Tensor | None) -> AbstractContextManager[Any]:
+    """The named scope of a product, for the audit.
+
+    Args:
+        name: path of the weight.
+        weight: the weight.
+        x: what it is multiplied with; None for a lookup.
+    """
+    bits_w, bits_x = (
+        0 if tensor is None else tensor.bits if isinstance(tensor, Quantized) else FLOAT
+        for tensor in (weight, x)
+    )
     # Slashes separate scopes in the name stack.
-    return f"{MARK}[{name.replace('/', '.')}|w{bits_w}|x{bits_x}]"
+    return jax.named_scope(f"{MARK}[{name.replace('/', '.')}|w{bits_w}|x{bits_x}]")

@@ -41,6 +41,7 @@ class TrainState(NamedTuple):
     opt_state: Any  # state of the optimizer
     key: jax.Array  # [] typed random key: constant, each step folds its number into it
     skipped: jax.Array  # [] int32: number of steps skipped in a row, up to now
+    statistics: Any = ()  # pytree of arrays: moving averages of what the loss saw, of batch norm
 
 
 def init_state(
@@ -49,6 +50,7 @@ def init_state(
     key: jax.Array,
     *,
     num_learners: int | None = None,
+    statistics: Any = (),
 ) -> TrainState:
     """The state before the first step.
 
@@ -58,6 +60,7 @@ def init_state(
         key: typed random key, ``jax.random.key(seed)``.
         num_learners: None for one learner; else all n start from the same parameters, each with
             its own key, and every leaf has a leading axis [num_learners, ...].
+        statistics: pytree of the first statistics, without a leading axis, see `train_step`.
 
     Returns:
         A `TrainState`.
@@ -71,7 +74,7 @@ def init_state(
             "jax.random.key(seed)."
         )
     zero = jnp.zeros([], jnp.int32)
-    state = TrainState(zero, params, optimizer.init(params), key, zero)
+    state = TrainState(zero, params, optimizer.init(params), key, zero, statistics)
     if num_learners is None:
         return state
     shared = learners.replicate(state._replace(key=None), num_learners)
@@ -86,6 +89,7 @@ def train_step(
     num_parts: int = 1,
     diagnostics: Diagnostics | None = None,
     consensus_every: int | None = 1,
+    statistics_decay: float | None = None,
     **update_options: Any,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """Builds the training step of one learner, a pure function that is not jitted yet.
@@ -104,6 +108,11 @@ def train_step(
             the first after ``consensus_every - 1`` steps; None for none.  It takes an all-reduce of
             all weights, as many bytes as gossip on a ring: where learners are devices, measure as
             often as you log.
+        statistics_decay: None for a loss without statistics.  Else the loss returns
+            ``(scalar, (metrics, statistics))``, the latter those of its batch, such as means and
+            variances of batch norm, and ``state.statistics`` moves by
+            s <- decay s + (1 - decay) statistics.  They are no parameters: each learner keeps those
+            of its own data, see `learners.average`.
         update_options: further arguments of the optimizer's update, such as ``compress=False``.
 
     Returns:
@@ -113,7 +122,8 @@ def train_step(
         it.  A skipped step advances ``state.step`` and ``state.skipped`` and nothing else.
 
     Raises:
-        ValueError: if `consensus_every` or `num_parts` is below 1.
+        ValueError: if `consensus_every` or `num_parts` is below 1, or `statistics_decay` outside
+            [0, 1).
 
     Example:
         >>> step = jax.jit(train_step(loss, optax.adam(1e-3)), donate_argnums=0)
@@ -123,6 +133,8 @@ def train_step(
     """
     if consensus_every is not None:
         _check_positive(consensus_every=consensus_every)
+    if statistics_decay is not None and not 0 <= statistics_decay < 1:
+        raise ValueError(f"`statistics_decay` must be in [0, 1), got {statistics_decay}.")
     gradient = gradient_in_parts(loss, num_parts)
 
     def step(state, batch):
@@ -130,6 +142,10 @@ def train_step(
         (value, details), gradients = gradient(
             gossip.gradient_params(state.opt_state, state.params), batch, key
         )
+        statistics = state.statistics
+        if statistics_decay is not None:
+            details, found = details
+            statistics = optax.tree.update_moment(found, statistics, statistics_decay, order=1)
         grad_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(value) & jnp.isfinite(grad_norm)
         if axis_name is not None:
@@ -141,10 +157,10 @@ def train_step(
             gradients, state.opt_state, state.params, **update_options
         )
         params = optax.apply_updates(state.params, updates)
-        params, opt_state = jax.tree.map(
+        params, opt_state, statistics = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
-            (params, opt_state),
-            (state.params, state.opt_state),
+            (params, opt_state, statistics),
+            (state.params, state.opt_state, state.statistics),
         )
         state = TrainState(
             step=state.step + 1,
@@ -152,6 +168,7 @@ def train_step(
             opt_state=opt_state,
             key=state.key,
             skipped=jnp.where(finite, 0, state.skipped + 1),
+            statistics=statistics,
         )
         report = details | measured | {"loss": value, "grad_norm": grad_norm, "finite": finite}
         report = {name: _widen(x) for name, x in report.items()}

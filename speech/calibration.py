@@ -14,9 +14,9 @@ import jax.numpy as jnp
 
 from ..core.paths import named_leaves
 from ..core.quantization import Policy, fake_quantize
+from ..core.sites import CALIBRATION, CLIPS
 from .acoustic_model import AcousticModel
 from .language_model import LanguageModel
-from .layers import CALIBRATION, CLIPS
 from .transducer import Transducer
 
 Network = Transducer | LanguageModel | AcousticModel

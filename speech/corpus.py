@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
+from ..core.data_folder import default_data_dir
 from . import ldc, manifest_file, records
 from .text import Vocabulary
 
@@ -247,11 +248,6 @@ def _read_words(path: pathlib.Path, rows: Sequence[records.Row]) -> tuple[tuple[
         )
         for row in rows
     )
-
-
-def default_data_dir() -> pathlib.Path:
-    """``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/.cache/gossamer").expanduser()
 
 
 def _load(

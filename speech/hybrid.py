@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import alignment, packing, state_graph, waveform_batches
+from ..core import packing
+from . import alignment, state_graph, waveform_batches
 from .acoustic_model import AcousticModel, AcousticModelConfig
 from .alignment import Alignment, Segment
 from .features import HOP_SECONDS, STACK

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import jax.numpy as jnp
 
-from ..core import audit, compression
-from . import language_model_run, packing
+from ..core import audit, compression, packing
+from . import language_model_run
 
 
 def is_language_model(path: str | os.PathLike) -> bool:

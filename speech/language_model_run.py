@@ -25,8 +25,8 @@ import numpy as np
 import optax
 import tyro
 
-from ..core import checkpoint, learners, run_folder, training
-from . import experiment, packing, recipe, sentences, warm_start
+from ..core import checkpoint, learners, packing, run_folder, training
+from . import experiment, recipe, sentences, warm_start
 from .calibration import calibrate, draw_variables
 from .language_model import LanguageModel, LanguageModelConfig
 from .language_model_training import loss_function

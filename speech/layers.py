@@ -2,13 +2,10 @@
 
 Weights come to a layer as they are to be used, in float or as codes, see ``core.quantization``; a
 layer multiplies them with `quantized.matmul`. What a layer decides itself is where activations are
-quantized: at named sites, by the rules of a policy. Clips of these sites are variables in the
-collection "clips"; a forward pass with the collection "calibration" mutable leaves activations in
-float and notes the clips that each site would choose.
+quantized, see ``core.sites``.
 """
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,56 +13,7 @@ import jax.numpy as jnp
 
 from ..core.quantization import Policy
 from ..core.quantized import Quantized, Tensor, matmul, take
-from ..core.quantizers import Params, Quantizer
-
-CLIPS = "clips"
-CALIBRATION = "calibration"
-
-
-def site_name(module: nn.Module, name: str) -> str:
-    """The path of a module's parameter or site, as policies and audits write it."""
-    return "/".join((*module.path, name))
-
-
-def site_quantizer(
-    module: nn.Module, policy: Policy | None, name: str, x: jax.Array
-) -> tuple[Quantizer | None, Params]:
-    """The quantizer of a site and its clips; None where the site stays in float.
-
-    Args:
-        module: the layer.
-        policy: the rules; None quantizes nothing.
-        name: of the site within the layer.
-        x: what arrives there, for the first clips.
-    """
-    quantizer = policy.activation(site_name(module, name)) if policy else None
-    if quantizer is None or _calibrates(module):
-        return None, {}
-    clips: Any = {}
-    if jax.eval_shape(quantizer.init, x):
-        clips = module.variable(CLIPS, name, quantizer.init, x).value
-    return quantizer, clips
-
-
-def calibrate_site(module: nn.Module, policy: Policy | None, name: str, x: jax.Array) -> None:
-    """Notes the clips that a site would choose for `x`, where the pass is one of calibration."""
-    quantizer = policy.activation(site_name(module, name)) if policy else None
-    if quantizer is not None and _calibrates(module):
-        module.sow(CALIBRATION, name, quantizer.init(x))
-
-
-def _calibrates(module: nn.Module) -> bool:
-    # Every collection is mutable at initialization, which is to see codes as training does.
-    return module.is_mutable_collection(CALIBRATION) and not module.is_initializing()
-
-
-def quantize_site(module: nn.Module, policy: Policy | None, name: str, x: Tensor) -> Tensor:
-    """Quantizes an activation where the policy says so; codes pass as they are."""
-    if isinstance(x, Quantized):
-        return x
-    calibrate_site(module, policy, name, x)
-    quantizer, clips = site_quantizer(module, policy, name, x)
-    return x if quantizer is None else quantizer.codes(clips, x)
+from ..core.sites import quantize_site, site_name
 
 
 class Dense(nn.Module):

@@ -19,14 +19,8 @@ import jax.numpy as jnp
 
 from ..core.quantization import Policy
 from ..core.quantized import Quantized, Tensor, map_codes, matmul, select
-from .layers import (
-    calibrate_site,
-    draw_mask,
-    quantize_site,
-    site_name,
-    site_quantizer,
-    zero_padding,
-)
+from ..core.sites import calibrate_site, quantize_site, site_name, site_quantizer
+from .layers import draw_mask, zero_padding
 from .recurrence import LSTMState, lstm_scan, quantize_frames
 
 

@@ -19,22 +19,14 @@ import optax
 
 from ..core import (
     async_training,
-    error_feedback,
-    gossip,
-    landscape,
-    low_rank,
-    one_bit,
+    exchange,
     quantization,
-    similarity,
-    sparsification,
-    training,
-    weight_noise,
 )
 from ..core.quantization import is_quantized
 from .calibration import clip_metrics
 from .perturbation import TokenLogits, augmented_features, noisy_prefixes, smoothed_targets
 from .policies import quantize_variables
-from .run_config import CompressionConfig, OptimizerConfig, SpeechConfig
+from .run_config import OptimizerConfig, SpeechConfig
 from .transducer import Transducer
 from .transducer_loss import joint_transducer_loss
 
@@ -63,33 +55,8 @@ def optimizer(
         pace = async_training.scale_by_progress(schedule(options), learners.number)
         return async_training.guard(optax.chain(rule, pace))
     inner = _descent(options, schedule(options), schedule(options, options.clip_rate))
-    if learners.algorithm == "ssgd":
-        return optax.chain(_mean_gradient(config.compression, options.steps, axis_name), inner)
-    if learners.algorithm == "delay_by_one":
-        return gossip.delay_by_one(inner, learners.number, axis_name=axis_name)
-    return gossip.dpsgd(inner, learners.build(), axis_name=axis_name, order=learners.order)
-
-
-def _mean_gradient(
-    config: CompressionConfig, num_steps: int, axis_name: str | None
-) -> optax.GradientTransformation:
-    """The mean gradient of all learners, dense or compressed."""
-    compressors = {
-        "scalecom": sparsification.clt_k,
-        "local_top_k": sparsification.local_top_k,
-        "gtop_k": sparsification.gtop_k,
-        "random_k": sparsification.random_k,
-        "power_sgd": low_rank.power_sgd,
-        "one_bit": one_bit.signs,
-    }
-    if config.scheme == "none":
-        return gossip.all_reduce(axis_name)
-    return error_feedback.error_feedback(
-        compressors[config.scheme](),
-        config.rate,
-        beta=config.beta,
-        axis_name=axis_name,
-        warmup_steps=round(config.dense_steps * num_steps),
+    return exchange.distribute(
+        inner, learners, config.compression, num_steps=options.steps, axis_name=axis_name
     )
 
 
@@ -190,43 +157,28 @@ def training_step(
 
 def learner_loss(config: SpeechConfig, loss: Callable[..., Any]) -> Callable[..., Any]:
     """The loss of one learner at weights with noise, if the run asks for any."""
-    if config.learners.weight_noise:
-        return weight_noise.perturb(loss, config.learners.weight_noise)
-    return loss
+    return exchange.noisy_loss(loss, config.learners)
 
 
 def learner_step(
     config: SpeechConfig, loss: Callable[..., Any], optimizer: optax.GradientTransformation
 ) -> Callable[..., Any]:
-    """The step of one learner, see `training.train_step`, with what the learners are to measure.
+    """The step of one learner, see `exchange.learner_step`.
 
     Args:
         config: the run.
         loss: ``loss(params, batch, key) -> (loss, metrics)``.
         optimizer: see `optimizer`.
     """
-    loss = learner_loss(config, loss)
-    diagnostics = None
-    if config.learners.diagnose_every and config.compression.scheme != "none":
-        diagnostics = similarity.diagnose(
-            config.compression.rate, every=config.learners.diagnose_every
-        )
-    elif config.learners.diagnose_every:
-        diagnostics = landscape.diagnose(
-            loss,
-            learning_rate=schedule(config.optimizer),
-            every=config.learners.diagnose_every,
-            curvature=False,  # The gradient of the recursion is not differentiable.
-        )
-    # On devices of their own learners would send as much for this figure as for the mixing.
-    every = 1 if config.learners.engine == "vmap" else config.log_every
-    return training.train_step(
+    return exchange.learner_step(
         loss,
         optimizer,
-        axis_name="learner",
+        config.learners,
+        config.compression,
+        learning_rate=schedule(config.optimizer),
+        log_every=config.log_every,
         num_parts=config.optimizer.microbatches,
-        diagnostics=diagnostics,
-        consensus_every=every,
+        curvature=False,  # The gradient of the recursion is not differentiable.
     )
 
 

@@ -17,7 +17,8 @@ import cattrs
 import jax
 import numpy as np
 
-from . import packing, pauses, waveform_batches
+from ..core import packing
+from . import pauses, waveform_batches
 from .beam import NBest, beam_search
 from .decoding import greedy_decode
 from .features import HOP_SECONDS, STACK

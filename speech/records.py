@@ -6,10 +6,8 @@ recordings are never mistaken for prepared ones, and it appears only when it is 
 (tensorflow-datasets prepares in a temporary folder and renames it).
 """
 
-import contextlib
 import dataclasses
 import hashlib
-import io
 import itertools
 import os
 import pathlib
@@ -20,8 +18,8 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 
+from ..core import data_folder
 from . import audio
 
 SPLITS = ("train", "dev", "test")
@@ -146,7 +144,9 @@ def prepare(
             are.
     """
     name = f"{label}-{_digest(rows, reading)}"
-    with _quiet():
+    if not sys.stderr.isatty():  # progress is for terminals only
+        tfds.disable_progress_bar()
+    with data_folder.quiet():
         builder = Recordings(name, rows, reading, data_dir)
         if not builder.is_prepared():
             try:
@@ -157,20 +157,6 @@ def prepare(
                 if not builder.is_prepared():
                     raise
     return builder
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Shows progress on a terminal only, and leaves the standard output to results."""
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # it warns that what it is about to write is not there
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def decode(example: dict[str, Any]) -> tuple[str, str, np.ndarray]:

@@ -4,6 +4,7 @@ Compiling takes most of the time of these tests, so compiled programs are kept i
 also for the processes that tests start.
 """
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -56,6 +57,18 @@ def plain_code():
     yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def short_resnet():
+    """The network "resnet18" with two blocks instead of eight, which compiles in less time."""
+    from gossamer.vision.models import catalog
+
+    entry = catalog.CATALOG["resnet18"]
+    make = functools.partial(catalog.ResNet, blocks=(1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalog.CATALOG, "resnet18", entry._replace(make=make))
+        yield
 
 
 @pytest.fixture

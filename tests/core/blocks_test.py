@@ -16,9 +16,17 @@ KINDS = {
     "gate": blocks.gates(4),
     "channel": blocks.CHANNEL,
     "group": blocks.groups(3),
+    "filter": blocks.FILTER,
 }
 SHAPES = ((6, 8), (2, 6, 8), (3, 2, 6, 8))
-NUM_BLOCKS = {"tensor": (), "matrix": (), "gate": (4,), "channel": (8,), "group": (2, 8)}
+NUM_BLOCKS = {
+    "tensor": (),
+    "matrix": (),
+    "gate": (4,),
+    "channel": (8,),
+    "group": (2, 8),
+    "filter": (8,),
+}
 
 
 def block_of(kind, index):
@@ -30,11 +38,12 @@ def block_of(kind, index):
         "gate": (*matrix, column // 2),
         "channel": (*matrix, column),
         "group": (*matrix, row // 3, column),
+        "filter": (column,),
     }[kind]
 
 
 def per_block_shape(kind, shape):
-    leading = () if kind == "tensor" else shape[:-2]
+    leading = () if kind in ("tensor", "filter") else shape[:-2]
     return leading + NUM_BLOCKS[kind]
 
 
@@ -87,6 +96,7 @@ def test_expanded_scales_have_the_documented_shape_and_values(kind, shape):
             "gate": (*leading, 1, outputs),
             "channel": (*leading, 1, outputs),
             "group": (*leading, inputs // 3, outputs),
+            "filter": (*[1] * len(leading), 1, outputs),
         }[kind]
     )
     if kind == "group":

@@ -151,8 +151,15 @@ def test_average_takes_learners_from_devices():
     np.testing.assert_array_equal(learners.average(run(jnp.arange(4.0))), 2.5)
 
 
+@pytest.mark.parametrize(("number", "spreads"), [(1, False), (2, True), (9, False)])
+def test_auto_takes_devices_where_there_are_enough(number, spreads):
+    run = learners.spread(lambda x: x + 1, number, engine="auto")
+    result = run(jnp.zeros(number))
+    assert len(result.sharding.device_set) == (number if spreads else 1)
+
+
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match='`engine` must be "vmap", "shard_map" or "pmap", got'):
+    with pytest.raises(ValueError, match=r'`engine` must be "auto", "vmap", .* got .mpi'):
         learners.spread(shift, 3, engine="mpi")
     with pytest.raises(ValueError, match="`devices` must be None"):
         learners.spread(shift, 3, devices=jax.devices())

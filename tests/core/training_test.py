@@ -148,6 +148,41 @@ def test_delayed_optimizer_gets_the_gradient_at_the_weights_of_one_step_before(k
     np.testing.assert_allclose(state.params, x, rtol=1e-6, atol=1e-6)
 
 
+def test_statistics_follow_what_each_learner_saw(key):
+    def loss(params, batch, key):
+        value, metrics = quadratic(params, batch, key)
+        return value, (metrics, {"mean": batch[0]})
+
+    optimizer = optax.sgd(0.1)
+    step = training.train_step(
+        loss, optimizer, axis_name="learner", statistics_decay=0.75, num_parts=1
+    )
+    step = learners.spread(step, 2)
+    state = training.init_state(
+        {"x": jnp.zeros(2)}, optimizer, key, num_learners=2, statistics={"mean": jnp.ones([])}
+    )
+    batch = jnp.array([[1.0, 2.0], [5.0, 6.0]])
+    state, report = step(state, batch)
+    assert state.statistics["mean"].tolist() == [1.0, 0.75 + 0.25 * 5.0]
+    assert set(report) >= {"loss", "first"}
+    # A step that is skipped leaves them as they are.
+    state, report = step(state, batch.at[0, 1].set(jnp.nan))
+    assert report["finite"].tolist() == [0.0, 0.0]
+    assert state.statistics["mean"].tolist() == [1.0, 0.75 + 0.25 * 5.0]
+
+
+def test_statistics_of_parts_are_averaged(key):
+    def loss(params, batch, key):
+        return jnp.mean(params * batch), ({}, jnp.mean(batch))
+
+    step = training.train_step(loss, optax.sgd(0.1), num_parts=2, statistics_decay=0.0)
+    state = training.init_state(jnp.ones([]), optax.sgd(0.1), key, statistics=jnp.zeros([]))
+    state, _ = jax.jit(step)(state, jnp.arange(4.0))
+    assert float(state.statistics) == 1.5
+    with pytest.raises(ValueError, match=r"`statistics_decay` must be in \[0, 1\), got 1"):
+        training.train_step(loss, optax.sgd(0.1), statistics_decay=1.0)
+
+
 def test_one_bad_learner_makes_all_skip_without_recompiling(key):
     optimizer = gossip.dpsgd(optax.adam(0.1), topology.ring(4))
     step = learners.spread(training.train_step(quadratic, optimizer, axis_name="learner"), 4)

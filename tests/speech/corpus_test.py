@@ -175,14 +175,6 @@ def test_durations_and_texts_are_kept(tmp_path):
         assert loaded[0].text == "été"
 
 
-def test_data_dir_defaults_to_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    assert corpus.default_data_dir() == tmp_path
-    monkeypatch.delenv("TFDS_DATA_DIR")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert corpus.default_data_dir() == tmp_path / ".cache" / "gossamer"
-
-
 def make_mixed_list(folder):
     write_recording(folder, "good.wav")
     write_recording(folder, "short.wav", seconds=0.01)

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from gossamer.core import learners, training
+from gossamer.core.exchange import TopologyName
 from gossamer.speech import experiment, features, recipe
 from gossamer.speech.run_config import (
     AugmentationConfig,
@@ -19,7 +20,6 @@ from gossamer.speech.run_config import (
     OptimizerConfig,
     SequenceNoiseConfig,
     SpeechConfig,
-    TopologyName,
 )
 from gossamer.speech.transducer import Transducer, TransducerConfig
 from gossamer.speech.transducer_loss import transducer_loss

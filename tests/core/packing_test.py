@@ -8,10 +8,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gossamer.core.compression import compression_report
+from gossamer.core.packing import pack_tree, read_format, unpack_tree, write
 from gossamer.core.quantized import Quantized
 from gossamer.speech.language_model import PRESETS as LM_PRESETS
 from gossamer.speech.language_model import LanguageModel
-from gossamer.speech.packing import pack_tree, read_format, unpack_tree, write
 from gossamer.speech.policies import deploy_variables, named_policy
 from gossamer.speech.transducer import PRESETS, Transducer
 

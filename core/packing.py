@@ -1,4 +1,4 @@
-"""The parameters of a recognizer as named tensors of few bytes, and back.
+"""The parameters of a model as named tensors of few bytes, and back.
 
 Numbers are stored under their path in the tree, in half precision; beside codes, which promise
 results to the last bit, in float32. A tensor of codes becomes two:
@@ -19,11 +19,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..core import integers
-from ..core.compression import storage_bits
-from ..core.paths import named_leaves
-from ..core.quantization import is_quantized
-from ..core.quantized import Quantized
+from . import integers
+from .compression import storage_bits
+from .paths import named_leaves
+from .quantization import is_quantized
+from .quantized import Quantized
 
 Tensors = dict[str, np.ndarray]
 Table = dict[str, dict[str, Any]]

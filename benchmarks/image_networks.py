@@ -1,0 +1,150 @@
+"""Images per second in training: gossamer's networks against the same ones in PyTorch.
+
+    python benchmarks/image_networks.py --torch-python /usr/bin/python3
+
+Both take turns, each in a process of its own on the same cores (``--torch-python`` is any Python
+with torch and torchvision; the default is the one that runs this).  A step is a forward and a
+backward pass of the cross entropy and an update of SGD with momentum, in float32, with batch norm
+in training.  The floor is the time that the products alone would take at the rate of a large matrix
+product, measured in the same minute; operations are those that XLA counts in the forward pass,
+three times.  Printed are medians and their ratio; above 1 gossamer is faster.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+NETWORKS = {"resnet18_imagenet": "resnet18", "mobilenet_v2_imagenet": "mobilenet_v2"}
+
+WORKER = """
+import sys, time, torch, torchvision
+name, batch, size, threads = sys.argv[1], *map(int, sys.argv[2:5])
+torch.set_num_threads(threads)
+torch.manual_seed(0)
+network = getattr(torchvision.models, name)().train()
+optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+images, labels = torch.randn(batch, 3, size, size), torch.randint(1000, (batch,))
+print(torch.__version__, flush=True)
+for line in sys.stdin:
+    start = time.perf_counter()
+    optimizer.zero_grad(set_to_none=True)
+    torch.nn.functional.cross_entropy(network(images), labels).backward()
+    optimizer.step()
+    print(time.perf_counter() - start, flush=True)
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Times training steps.")
+    parser.add_argument("--torch-python", default=sys.executable)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="of torch; pin both by taskset")
+    options = parser.parse_args()
+    for name in options.networks:
+        print(json.dumps(measure(name, options)), flush=True)
+
+
+def measure(name, options):
+    """Medians in seconds, and what follows from them."""
+    sizes = [str(x) for x in (options.batch, options.size, options.threads)]
+    command = [options.torch_python, "-c", WORKER, NETWORKS[name], *sizes]
+    peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert peer.stdin is not None
+    assert peer.stdout is not None
+    version = peer.stdout.readline().strip()
+
+    def torch_step():
+        print("", file=peer.stdin, flush=True)
+        return float(peer.stdout.readline())
+
+    step, flops = make_step(name, options)
+    step(), torch_step()  # compiles, warms up
+    times = {"gossamer": [], "torch": [], "matmul": []}
+    for _ in range(options.repeats):
+        times["gossamer"].append(step())
+        times["torch"].append(torch_step())
+        times["matmul"].append(time_matmul())
+    peer.stdin.close()
+    peer.wait()
+    ours, theirs, product = (statistics.median(times[x]) for x in ("gossamer", "torch", "matmul"))
+    rate = 2 * 2048**3 / product
+    return {
+        "network": name,
+        "batch": options.batch,
+        "size": options.size,
+        "torch": version,
+        "gossamer_images_per_s": round(options.batch / ours, 1),
+        "torch_images_per_s": round(options.batch / theirs, 1),
+        "ratio": round(theirs / ours, 2),
+        "over_floor": round(ours / (flops / rate), 2),
+        "matmul_gflops": round(rate / 1e9, 1),
+    }
+
+
+def make_step(name, options):
+    """A function that takes a training step and returns its seconds, and the step's operations."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from gossamer.vision import models
+
+    network = models.create(name, 1000)
+    generator = np.random.default_rng(0)
+    shape = (options.batch, options.size, options.size, 3)
+    images = jnp.asarray(generator.normal(size=shape), jnp.float32)
+    labels = jnp.asarray(generator.integers(1000, size=options.batch))
+    variables = jax.jit(lambda key: network.lazy_init(key, images))(jax.random.key(0))
+    optimizer = optax.sgd(0.01, momentum=0.9)
+
+    def loss(params, key):
+        rngs = {"dropout": key}
+        logits, found = network.apply(
+            {"params": params}, images, train=True, mutable=["batch_stats"], rngs=rngs
+        )
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), found
+
+    def update(params, state, key):
+        gradients, found = jax.grad(loss, has_aux=True)(params, key)
+        updates, state = optimizer.update(gradients, state)
+        return optax.apply_updates(params, updates), state, found
+
+    key = jax.random.key(1)
+    compiled = jax.jit(update, donate_argnums=(0, 1))
+    forward = jax.jit(lambda params: loss(params, key)[0]).lower(variables["params"])
+    analysis = forward.cost_analysis()
+    state = [variables["params"], optimizer.init(variables["params"])]
+
+    def step():
+        start = time.perf_counter()
+        params, opt_state, found = compiled(*state, key)
+        jax.block_until_ready((params, found))
+        state[:] = params, opt_state
+        return time.perf_counter() - start
+
+    return step, 3 * analysis["flops"]
+
+
+def time_matmul():
+    """Seconds of a product of two matrices 2048 x 2048."""
+    import jax
+    import jax.numpy as jnp
+
+    x = jnp.ones((2048, 2048))
+    run = jax.jit(jnp.matmul)
+    jax.block_until_ready(run(x, x))
+    start = time.perf_counter()
+    jax.block_until_ready(run(x, x))
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Image recognition: networks, data and the large-batch study on top of `core`."""

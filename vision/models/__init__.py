@@ -1,0 +1,5 @@
+"""Convolutional networks by name; see `create`."""
+
+from .catalog import CATALOG, Network, create
+
+__all__ = ["CATALOG", "Network", "create"]
