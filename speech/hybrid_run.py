@@ -50,6 +50,7 @@ from .hybrid_folder import LEXICON, PACKED, TYING, WORDS
 from .hybrid_targets import Targets
 from .lexicon import Lexicon
 from .policies import deploy_variables, named_policy
+from .run_config import DataConfig
 from .tying import Tying
 
 ALIGNMENT = "alignment.npz"
@@ -102,7 +103,9 @@ def train(config: HybridRun) -> Hybrid:
         path = _stage(folder, number)
         stored = path / ALIGNMENT
         if not stored.exists():
-            found = hybrid_targets.find_targets(current, utterances, spoken, console)
+            found = None if number else _kept_targets(config)
+            if found is None:
+                found = hybrid_targets.find_targets(current, utterances, spoken, console)
             hybrid_targets.save(stored, found)
         targets = hybrid_targets.load(stored)
         current = _fit(config, number, last - first, path, current, utterances, targets)
@@ -177,6 +180,18 @@ def _read_source(config: HybridRun) -> Hybrid:
                 f"`data.{name}` must be {there}, that of `--from {config.start_from}`, got {here}."
             )
     return source._replace(data=config.data)
+
+
+def _kept_targets(config: HybridRun) -> Targets | None:
+    """The last targets of the run to go on from; None if its recordings are others."""
+    assert config.start_from is not None
+    before = run_folder.read_config(config.start_from)
+    data = cattrs.structure(before["data"], DataConfig)
+    if (data, before["seed"]) != (config.data, config.seed):
+        return None
+    stages = [path for path in (config.start_from / "stages").glob("*") if path.name.isdigit()]
+    last = max(stages, key=lambda path: int(path.name), default=config.start_from) / ALIGNMENT
+    return hybrid_targets.load(last) if last.exists() else None
 
 
 def _fit(

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from gossamer.cli.main import main
-from gossamer.speech import hybrid, hybrid_run, pronunciations
+from gossamer.speech import hybrid, hybrid_run, hybrid_targets, pronunciations
 from gossamer.speech.acoustic_model import AcousticModelConfig
 from gossamer.speech.hybrid_config import HybridRun
 from gossamer.speech.run_config import (
@@ -206,6 +206,8 @@ def test_training_goes_on_in_four_bits(config, trained, policy):
     )
     found = hybrid_run.train(options)
     assert found.tying == trained.tying
+    kept = (config.run / "stages/1/alignment.npz").read_bytes()
+    assert (options.run / "stages/0/alignment.npz").read_bytes() == kept
     assert found.params["params"]["states"]["kernel"].codes.dtype == np.int8
     error = json.loads((options.run / "result.json").read_text())["frame_error"]
     assert error < 0.4
@@ -220,6 +222,23 @@ def test_training_goes_on_in_four_bits(config, trained, policy):
     np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="holds codes"):
         hybrid_run.train(dataclasses.replace(options, start_from=options.run))
+
+
+def test_other_recordings_are_aligned_by_the_run_to_go_on_from(config, trained, tmp_path):
+    other = dataclasses.replace(
+        config,
+        start_from=config.run,
+        seed=1,
+        realignments=0,
+        optimizer=OptimizerConfig(steps=2),
+        run=tmp_path / "run",
+    )
+    hybrid_run.train(other)
+    found = hybrid_targets.load(tmp_path / "run/stages/0/alignment.npz")
+    kept = hybrid_targets.load(config.run / "stages/1/alignment.npz")
+    assert [len(frames) for frames in found] == [len(frames) for frames in kept]
+    agreement = np.mean(np.concatenate(found) == np.concatenate(kept))
+    assert agreement > 0.8
 
 
 def test_a_run_goes_on_only_from_one_of_the_same_data(config, trained):
