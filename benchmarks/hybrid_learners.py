@@ -32,6 +32,7 @@ from gossamer.speech import (
     hybrid_targets,
     hybrid_training,
     pronunciations,
+    training_data,
     word_error,
     word_search,
 )
@@ -105,13 +106,14 @@ class Study:
         self.run = HybridRun()
         self.source = hybrid_run.read_run(folder)
         self.prompts = corpus.telephone_prompts()
+        self.train_utterances = training_data.training_utterances(self.run.speech, self.prompts)
         last = max((folder / "stages").iterdir(), key=lambda path: int(path.name))
         self.targets = hybrid_targets.load(last / "alignment.npz")
         words = {word for text in self.prompts.dev.texts for word in text.split()}
         spoken = pronunciations.of_run(folder, None, sorted(words))
         console = Console(stderr=True)
-        self.dev_targets = hybrid_targets.read_off(
-            *hybrid_targets.find_paths(self.source, self.prompts.dev, spoken, console)
+        self.dev_targets = hybrid_targets.find_targets(
+            self.source, self.prompts.dev, spoken, console
         )
         self.graph = word_search.open_run(folder).graph
 
@@ -132,7 +134,7 @@ class Study:
                 config,
                 model,
                 params,
-                self.prompts.train,
+                self.train_utterances,
                 self.targets,
                 folder,
                 num_steps=config.optimizer.steps,

@@ -2,7 +2,7 @@ r"""Hybrid recognizers on the held-out telephone prompts: bits of the network, o
 
     gossamer train hybrid --run runs/hybrid
     gossamer train hybrid --run runs/hybrid4 --from runs/hybrid --quantize int4_paper \
-        --optimizer.steps 400 --optimizer.peak-learning-rate 1e-3
+        --optimizer.steps 300 --optimizer.peak-learning-rate 1e-3
     python benchmarks/prompts_hybrid.py runs/hybrid runs/hybrid4
 
 Each network reads the test recordings with n-grams of one to four words, counted on the training

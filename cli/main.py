@@ -11,6 +11,7 @@ import sys
 COMMANDS = {
     "train": "train a model and write a run folder",
     "evaluate": "score a run on held-out recordings",
+    "explain": "explain the class of a text by spans of training texts",
     "audit": "show what quantization does to a model",
     "transcribe": "read audio files",
     "align": "tell when the words of a known text are spoken",
@@ -19,6 +20,7 @@ COMMANDS = {
     "alternatives": "decode n-best lists of a corpus",
     "bench": "run the large-batch study of image classifiers",
     "exciton": "solve the exciton of a monolayer in an electric field",
+    "spins": "simulate a layered magnet: Curie temperature, order, hysteresis",
 }
 
 USAGE = """usage: gossamer COMMAND [options]

@@ -99,7 +99,7 @@ class GraphOptions:
     """Language model of words, see `gossamer train ngram`; by default the run's own, of its
     training transcripts."""
     acoustic_scale: float | None = None
-    """Weight of the acoustic log-likelihoods against the language model's; 0.3 by default."""
+    """Weight of the acoustic log-likelihoods against the language model's; 0.2 by default."""
     beam: float | None = None
     """How much worse than the best a path may be, in nats; 14 by default."""
 

@@ -17,6 +17,7 @@ fields:
   speech            an LSTM transducer on telephone prompts or on your own recordings
   language-model    an LSTM language model of a recognizer's labels, on its transcripts or any text
   hybrid            a bidirectional LSTM of tied phone states, from a flat start
+  language          a classifier of texts, whose predictions `gossamer explain` explains
   vision            a convolutional network on bundled images, by name, or on your own
   ngram             an n-gram language model of words, which is counted rather than trained
 
@@ -44,13 +45,23 @@ examples:
       --optimizer.steps 200 --optimizer.peak-learning-rate 1e-3     at 4 bits"""
 
 
+LANGUAGE = """Train a classifier of texts, which `gossamer explain` explains by its training texts.
+The same command continues an interrupted run.
+
+examples:
+  gossamer train language --run runs/sentiment
+  gossamer train language --corpus my/texts.tsv --run runs/mine
+  gossamer train language --encoder minilm --steps 300 --batch-size 16 \\
+      --peak-learning-rate 1e-4 --run runs/minilm     from the pretrained encoder"""
+
+
 HYBRID = """Train the acoustic model of a hybrid recognizer: phones from a lexicon, states aligned
 from a flat start, tied by trees. The same command continues an interrupted run.
 
 examples:
   gossamer train hybrid --run runs/hybrid
   gossamer train hybrid --run runs/hybrid4 --from runs/hybrid --quantize int4_paper \\
-      --optimizer.steps 400 --optimizer.peak-learning-rate 1e-3     at 4 bits
+      --optimizer.steps 300 --optimizer.peak-learning-rate 1e-3     at 4 bits
   gossamer train hybrid --lexicon graphemic --data.corpus my/manifest.tsv --pdfs 800
   gossamer train hybrid paper --data.corpus swb300/manifest.tsv    6 layers of 512 cells"""
 
@@ -74,12 +85,14 @@ def main(words: list[str]) -> int:
         return train_vision.main(words[1:])
     if words[0] == "hybrid":
         return _train_hybrid(words[1:])
+    if words[0] == "language":
+        return _train_language(words[1:])
     if words[0] == "ngram":
         return train_ngram.main(words[1:])
     if words[0] != "speech":
         raise ValueError(
-            f"no field {words[0]!r} to train; choose from speech, language-model, hybrid, ngram, "
-            "vision."
+            f"no field {words[0]!r} to train; choose from speech, language-model, hybrid, "
+            "language, vision, ngram."
         )
     presets = {
         name: (preset.description, Arguments(**_fields(preset.config)))
@@ -127,6 +140,18 @@ def _train_hybrid(words: list[str]) -> int:
     hybrid_run.train(config)
     folder = config.run or Path("runs/hybrid")
     print(f"Packed model: {folder / hybrid_folder.PACKED}", file=sys.stderr)
+    return 0
+
+
+def _train_language(words: list[str]) -> int:
+    from ..language import classifier, training
+
+    config = tyro.cli(
+        training.LanguageRun, prog="gossamer train language", description=LANGUAGE, args=words
+    )
+    found = training.train(config)
+    print(f"Test accuracy: {found.accuracy:.1%} (the largest class alone: {found.majority:.1%})")
+    print(f"Packed model: {config.folder / classifier.PACKED}", file=sys.stderr)
     return 0
 
 

@@ -45,6 +45,7 @@ def main():
         step = learners.spread(step, number, engine="shard_map", donate_argnums=0)
         state = experiment.initial_state(config, images)
         batches = experiment.training_batches(config, images)
+        report = {}
         for _ in range(STEPS):
             state, report = step(state, next(batches))
         score = classifier.evaluate(experiment.averaged(config, images, state), images)

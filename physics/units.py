@@ -23,6 +23,9 @@ HARTREE = 27211.386245988  # meV, CODATA 2018
 BOHR = 0.0529177210903  # nm
 HBAR = 0.6582119569  # meV ps
 BOLTZMANN = 0.08617333262  # meV / K
+BOHR_MAGNETON = 0.057883818060  # meV / T
+GYROMAGNETIC = 0.1760859630  # of the electron, rad / (ps T)
+DIPOLE = 5.36815112e-5  # mu0 mu_B^2 / 4 pi, meV nm^3
 COULOMB = HARTREE * BOHR  # e^2 / (4 pi eps0), meV nm
 
 

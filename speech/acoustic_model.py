@@ -146,24 +146,3 @@ def count_priors(targets: list[np.ndarray], num_pdfs: int) -> np.ndarray:
     for frames in targets:
         counts += np.bincount(frames[frames >= 0], minlength=num_pdfs)
     return np.log(counts / counts.sum()).astype(np.float32)
-
-
-def widen_output(params: dict, parents: np.ndarray) -> dict:
-    """Parameters for more tied states, each of which starts as the state that it came from.
-
-    A state's probability is split evenly among those that came of it.
-
-    Args:
-        params: of an `AcousticModel`.
-        parents: ``[num_pdfs]``, the old state of each new one.
-
-    Returns:
-        The parameters with another output layer.
-    """
-    shares = np.log(np.bincount(parents))[parents]
-    old = params["states"]
-    states = {
-        "kernel": jnp.asarray(old["kernel"])[:, parents],
-        "bias": jnp.asarray(old["bias"])[parents] - jnp.asarray(shares, jnp.float32),
-    }
-    return params | {"states": states}

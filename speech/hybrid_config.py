@@ -23,14 +23,13 @@ class HybridRun:
     """A hybrid recognizer and how it is trained."""
 
     data: DataConfig = field(
-        default_factory=lambda: DataConfig(speed=(0.9, 1.1), join_probability=0.0, spliced=0.0)
+        default_factory=lambda: DataConfig(speed=(0.9, 1.1), join_probability=0.0)
     )
     model: AcousticModelConfig = field(default_factory=lambda: PRESETS["small"])
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(steps=1200, peak_learning_rate=4e-3)
     )
-    """Steps are those of the last stages, with tied states."""
     learners: LearnersConfig = field(default_factory=lambda: LearnersConfig(number=1))
     compression: CompressionConfig = field(default_factory=CompressionConfig)
     lexicon: str = "cmu"
@@ -40,10 +39,12 @@ class HybridRun:
     """States of a phone; each takes at least 20 ms."""
     pdfs: int = 400
     """Tied states; 0 leaves out the trees."""
-    rounds: int = 3
-    """Alignments of states without context."""
-    round_steps: int = 150
-    """Steps before each of them."""
+    rounds: int = 10
+    """Alignments of a flat start, of states without context and again of tied ones."""
+    flat_recordings: int = 20_000
+    """Recordings that a flat start learns from, at most; it then aligns all."""
+    realignments: int = 0
+    """Alignments by the network itself, which cut the steps into equal parts."""
     unroll: int = 0
     """Frames of a part that is read as if it were whole (21 in arXiv:2110.11199); 0 reads whole
     recordings."""
@@ -51,7 +52,7 @@ class HybridRun:
     """Words of the longest n-grams in the language model of the training transcripts."""
     start_from: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of a finished run in float to go on from: sizes, lexicon, states and alignment are
-    its own, and there are no rounds."""
+    its own."""
     quantize: PolicyName | None = None
     """Train under fake quantization by a named policy, after calibration; needs `from`."""
     seed: int = 0
@@ -81,19 +82,18 @@ class HybridRun:
         Raises:
             ValueError: if there are such.
         """
-        for name in ("states", "rounds", "round_steps"):
+        for name in ("states", "rounds", "flat_recordings"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        if self.unroll < 0 or self.pdfs < 0:
-            raise ValueError(
-                f"`unroll` and `pdfs` must be at least 0, got {self.unroll} and {self.pdfs}."
-            )
+        for name in ("unroll", "pdfs", "realignments"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}.")
         if not 1 <= self.order <= 9:
             raise ValueError(f"`order` must lie in 1..9, got {self.order}.")
-        if self.optimizer.steps < 2:
+        if self.optimizer.steps <= self.realignments:
             raise ValueError(
-                f"`optimizer.steps` must be at least 2, got {self.optimizer.steps}; the states are "
-                "aligned anew after half of them."
+                f"`optimizer.steps` must be more than `realignments`, got {self.optimizer.steps} "
+                f"and {self.realignments}."
             )
         if self.learners.asynchronous:
             raise ValueError(
@@ -106,10 +106,14 @@ class HybridRun:
             raise ValueError(
                 "`--quantize` goes on from a run in float; train one and name it with `--from`."
             )
+        if self.quantize is not None and self.realignments:
+            raise ValueError(
+                f"`realignments` must be 0 with `--quantize`, which goes on from weights in float, "
+                f"got {self.realignments}."
+            )
         moving = {
             "data.tempo": (self.data.tempo, (1.0, 1.0)),
             "data.join_probability": (self.data.join_probability, 0.0),
-            "data.spliced": (self.data.spliced, 0.0),
             "augmentation.length_perturb.probability": (
                 self.augmentation.length_perturb.probability,
                 0.0,

@@ -1,19 +1,15 @@
 """The job of training a hybrid recognizer from a flat start, in a run folder of its own.
 
-    1. All states of an utterance get equal parts of its frames, and the acoustic model of states
-       without context is trained on that.
-    2. It aligns the training recordings anew, and goes on with the new targets; `rounds` times.
-    3. From the last alignment a tree for each state of each phone is grown. The output layer is
-       widened to the tied states, each of which starts as the one that it came from, and the model
-       is trained for most of the steps, aligned once more halfway.
+    1. Linear discriminants align the training recordings from nothing, first states without
+       context, then those that trees tie, see `flat_start`.
+    2. The network learns which tied state each frame has; on demand it aligns anew and goes on.
 
-No Gaussian mixtures are trained, as a usual flat start does.  A run from another one takes that
-one's states, sizes and alignment, and only trains, for instance under fake quantization.  Every
-stage has a folder with its checkpoints and its alignment, so that an interrupted run continues
-where it was:
+No Gaussian mixtures are trained.  A run from another one takes that one's states, sizes and
+alignment, and only trains, for instance under fake quantization.  Every stage has a folder with its
+checkpoints and its alignment, so that an interrupted run continues where it was:
 
-    stages/0 ..        checkpoints and metrics of each, alignment.npz with its targets
     tying.json         the trees
+    stages/0 ..        checkpoints and metrics of each, alignment.npz with its targets
     hybrid.safetensors the acoustic model, packed
     lexicon.txt        the pronunciations that it was trained with
     words.arpa         n-grams of the training transcripts, with all words of the corpus
@@ -22,15 +18,14 @@ where it was:
 
 import dataclasses
 import functools
+import itertools
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cattrs
 import jax
 import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 
 from ..core import checkpoint, run_folder
@@ -45,9 +40,8 @@ from . import (
     pronunciations,
     recipe,
     training_data,
-    tying,
 )
-from .acoustic_model import AcousticModel, count_priors, widen_output
+from .acoustic_model import AcousticModel, count_priors
 from .calibration import calibrate, first_clips
 from .corpus import Utterances
 from .hybrid import Hybrid
@@ -58,13 +52,7 @@ from .lexicon import Lexicon
 from .policies import deploy_variables, named_policy
 from .tying import Tying
 
-
-@dataclass(frozen=True)
-class _Stage:
-    """Steps after an alignment."""
-
-    kind: Literal["flat", "aligned", "tied"]
-    steps: int
+ALIGNMENT = "alignment.npz"
 
 
 def train(config: HybridRun) -> Hybrid:
@@ -85,14 +73,14 @@ def train(config: HybridRun) -> Hybrid:
     corpus = training_data.load_corpus(config.speech)
     splits = corpus.train, corpus.dev, corpus.test
     words = sorted({word for split in splits for text in split.texts for word in text.split()})
+    source = None
     if config.start_from is None:
         spoken = pronunciations.load(config.lexicon, words)
-        current = _draw(config, tying.monophones(spoken.phones, states=config.states))
     else:
-        current = _read_source(config)
+        source = _read_source(config)
         spoken = pronunciations.of_run(config.start_from, None, words)
         kept = run_folder.read_config(config.start_from)["lexicon"]
-        config = dataclasses.replace(config, model=current.config, lexicon=kept)
+        config = dataclasses.replace(config, model=source.config, lexicon=kept)
     folder = run_folder.open_run(
         config.run or Path("runs/hybrid"),
         cattrs.unstructure(dataclasses.replace(config, run=None)),
@@ -102,20 +90,28 @@ def train(config: HybridRun) -> Hybrid:
     texts = ngram.train(corpus.train.texts, order=config.order, vocabulary=words)
     arpa.write_arpa(folder / WORDS, texts)
     console = Console(stderr=True)
+    utterances = training_data.training_utterances(config.speech, corpus)
+    if source is None:
+        current = _draw(config, _start_flat(config, folder, utterances, spoken, console))
+    else:
+        current = source
+    parts = config.realignments + 1
+    bounds = [config.optimizer.steps * part // parts for part in range(parts + 1)]
     targets: Targets = []
-    for number, stage in enumerate(_plan(config)):
-        path = folder / "stages" / str(number)
-        path.mkdir(parents=True, exist_ok=True)
-        if stage.kind == "tied" and number == config.rounds:
-            current = _tie(config, folder, current, corpus.train, spoken, console)
-        targets = _targets(path, stage, current, corpus.train, spoken, console)
-        current = _fit(config, number, stage, path, current, corpus.train, targets)
+    for number, (first, last) in enumerate(itertools.pairwise(bounds)):
+        path = _stage(folder, number)
+        stored = path / ALIGNMENT
+        if not stored.exists():
+            found = hybrid_targets.find_targets(current, utterances, spoken, console)
+            hybrid_targets.save(stored, found)
+        targets = hybrid_targets.load(stored)
+        current = _fit(config, number, last - first, path, current, utterances, targets)
     hybrid.save(folder / PACKED, current)
     result = hybrid.load(folder / PACKED)
     facts = {
         "pdfs": result.tying.num_pdfs,
         "frame_error": hybrid_targets.frame_error(result, corpus.dev, spoken),
-        "recordings": len(corpus.train),
+        "recordings": len(utterances),
         "left_out": sum(frames is None for frames in targets),
     }
     (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n")
@@ -137,13 +133,24 @@ def read_run(folder: str | Path) -> Hybrid:
     return hybrid.load(path)
 
 
-def _plan(config: HybridRun) -> list[_Stage]:
-    steps = config.optimizer.steps
-    if config.start_from is not None:
-        return [_Stage("aligned", steps)]
-    rounds = [_Stage("aligned" if k else "flat", config.round_steps) for k in range(config.rounds)]
-    last = "tied" if config.pdfs else "aligned"
-    return [*rounds, _Stage(last, steps // 2), _Stage(last, steps - steps // 2)]
+def _stage(folder: Path, number: int) -> Path:
+    path = folder / "stages" / str(number)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _start_flat(
+    config: HybridRun, folder: Path, utterances: Utterances, spoken: Lexicon, console: Console
+) -> Tying:
+    """The tied states of a flat start, whose targets are those of the first stage."""
+    path, stored = folder / TYING, _stage(folder, 0) / ALIGNMENT
+    if not path.exists():
+        found = hybrid_targets.start_flat(config, utterances, spoken, console)
+        hybrid_targets.save(stored, found.targets)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(found.tying.to_json()), encoding="utf-8")
+        partial.replace(path)
+    return Tying.from_json(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _draw(config: HybridRun, states: Tying) -> Hybrid:
@@ -172,32 +179,10 @@ def _read_source(config: HybridRun) -> Hybrid:
     return source._replace(data=config.data)
 
 
-def _targets(
-    path: Path,
-    stage: _Stage,
-    current: Hybrid,
-    utterances: Utterances,
-    spoken: Lexicon,
-    console: Console,
-) -> Targets:
-    """The tied state of each frame of each recording, as a stage begins."""
-    stored = path / "alignment.npz"
-    if stored.exists():
-        return hybrid_targets.load(stored)
-    found = (
-        hybrid_targets.cut_evenly(current, utterances, spoken)
-        if stage.kind == "flat"
-        else hybrid_targets.find_paths(current, utterances, spoken, console)
-    )
-    targets = hybrid_targets.read_off(*found)
-    hybrid_targets.save(stored, targets)
-    return targets
-
-
 def _fit(
     config: HybridRun,
     number: int,
-    stage: _Stage,
+    steps: int,
     path: Path,
     current: Hybrid,
     utterances: Utterances,
@@ -209,7 +194,7 @@ def _fit(
     if model.policy is not None:
         variables |= {"clips": _clips(config, model, current, path, utterances, targets)}
     variables = hybrid_training.fit(
-        config, model, variables, utterances, targets, path, num_steps=stage.steps, stage=number
+        config, model, variables, utterances, targets, path, num_steps=steps, stage=number
     )
     kept = [frames for frames in targets if frames is not None]
     return current._replace(
@@ -245,36 +230,3 @@ def _shapes() -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
     """What an acoustic model reads."""
     shape = (1, 8, recipe.NUM_FEATURES)
     return jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:2], jnp.float32)
-
-
-def _tie(
-    config: HybridRun,
-    folder: Path,
-    current: Hybrid,
-    utterances: Utterances,
-    spoken: Lexicon,
-    console: Console,
-) -> Hybrid:
-    """The same recognizer with tied states of phones in context."""
-    path = folder / TYING
-    if path.exists():
-        states = Tying.from_json(json.loads(path.read_text(encoding="utf-8")))
-    else:
-        graphs, paths = hybrid_targets.find_paths(current, utterances, spoken, console)
-        statistics = hybrid_targets.gather(current, utterances, graphs, paths)
-        states = tying.grow(
-            current.tying, statistics, num_pdfs=max(config.pdfs, current.tying.num_pdfs)
-        )
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(states.to_json()), encoding="utf-8")
-        partial.replace(path)
-    parents = np.zeros(states.num_pdfs, int)
-    for phone in states.phones:
-        for state in range(states.num_states(phone)):
-            parent = current.tying.pdf(tying.SILENCE, phone, tying.SILENCE, state)
-            parents[tying.leaves(states.trees[phone][state])] = parent
-    params = current.params | {"params": widen_output(current.params["params"], parents)}
-    shares = np.log(np.bincount(parents))[parents].astype(np.float32)
-    return current._replace(
-        tying=states, params=params, log_priors=current.log_priors[parents] - shares
-    )

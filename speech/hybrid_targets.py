@@ -1,34 +1,94 @@
-"""What the frames of a corpus are to be for a hybrid recognizer: targets by alignment.
-
-A recognizer's own alignment of known texts gives the tied state of each frame, the training targets
-of the next stage, and the statistics of states in context, from which trees are grown.
-"""
+"""What the frames of a corpus are to be for a hybrid recognizer: targets by alignment."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from . import alignment, hybrid, state_graph
+from . import alignment, flat_start, hybrid, state_graph, tying
 from .alignment import Alignment
 from .corpus import Utterances
-from .frame_batches import num_frames
 from .hybrid import Hybrid
+from .hybrid_config import HybridRun
 from .lexicon import Lexicon
 from .state_graph import StateGraph
-from .tying import Context, Moments
+from .tying import Context, Moments, Tying
 
 Targets = list[np.ndarray | None]  # tied states [frames]; None where a recording is too short
 
-TREE_FEATURES = 80  # log-mel energies and their differences, which trees are grown on
+FEATURES = 80  # log-mel energies and their differences, by which a flat start and trees go
+PART = 512  # recordings whose features are in memory at once
 
 
-def find_paths(
+class FlatStart(NamedTuple):
+    """Tied states, and where they are in the training recordings."""
+
+    tying: Tying
+    targets: Targets
+
+
+def start_flat(
+    config: HybridRun, utterances: Utterances, spoken: Lexicon, console: Console
+) -> FlatStart:
+    """Finds tied states and targets from recordings and their texts alone.
+
+    First states without context are aligned, then trees are grown on what they got, and their
+    leaves are aligned again, on up to `config.flat_recordings` of the recordings; in the end all of
+    them.
+
+    Args:
+        config: the run.
+        utterances: recordings and their texts.
+        spoken: pronunciations of all words.
+        console: for the progress.
+
+    Raises:
+        ValueError: if words have no pronunciation, or every recording is too short for its text.
+    """
+    number = len(utterances)
+    chosen = np.unique(np.linspace(0, number - 1, min(number, config.flat_recordings)).astype(int))
+    texts = [utterances.texts[index] for index in chosen]
+    features = _read(config, utterances, chosen)
+    states = tying.monophones(spoken.phones, states=config.states)
+    graphs = _build(states, texts, spoken)
+    paths = [alignment.uniform(g, len(x)) for g, x in zip(graphs, features, strict=True)]
+    with Progress(console=console) as progress:
+        rounds = config.rounds * (2 if config.pdfs else 1)
+        task = progress.add_task("aligning from a flat start", total=rounds)
+
+        def settle(graphs, paths, states):
+            return flat_start.settle(
+                features,
+                graphs,
+                paths,
+                states.num_pdfs,
+                rounds=config.rounds,
+                advance=lambda number: progress.advance(task, number),
+            )
+
+        found, paths = settle(graphs, paths, states)
+        if config.pdfs:
+            base, statistics = states, gather(features, graphs, paths)
+            states = tying.grow(base, statistics, num_pdfs=max(config.pdfs, base.num_pdfs))
+            graphs = _build(states, texts, spoken)
+            split = found.split(tying.parents(states, base))
+            found, paths = settle(graphs, flat_start.align(split, features, graphs), states)
+    targets: Targets = []
+    for first in range(0, number, PART):
+        members = np.arange(first, min(first + PART, number))
+        graphs = _build(states, [utterances.texts[index] for index in members], spoken)
+        features = _read(config, utterances, members)
+        targets += _read_off(graphs, flat_start.align(found, features, graphs))
+    return FlatStart(states, targets)
+
+
+def find_targets(
     model: Hybrid, utterances: Utterances, spoken: Lexicon, console: Console
-) -> tuple[list[StateGraph], list[Alignment | None]]:
-    """The graph of each text and the best path through it.
+) -> Targets:
+    """The alignment of recordings by a recognizer.
 
     Args:
         model: the recognizer.
@@ -37,40 +97,16 @@ def find_paths(
         console: for the progress.
 
     Raises:
-        ValueError: if words have no pronunciation.
+        ValueError: if words have no pronunciation, or every recording is too short for its text.
     """
-    graphs = _build(model, utterances, spoken)
+    graphs = _build(model.tying, utterances.texts, spoken)
     waveforms = [utterance.waveform for utterance in utterances]
     with Progress(console=console) as progress:
         task = progress.add_task("aligning", total=len(graphs))
         paths = hybrid.align_graphs(
             model, waveforms, graphs, advance=lambda number: progress.advance(task, number)
         )
-    return graphs, paths
-
-
-def cut_evenly(
-    model: Hybrid, utterances: Utterances, spoken: Lexicon
-) -> tuple[list[StateGraph], list[Alignment | None]]:
-    """As `find_paths`, with equal parts of the frames for all states, as a flat start has it."""
-    graphs = _build(model, utterances, spoken)
-    rate = model.data.sample_rate
-    return graphs, [
-        alignment.uniform(graph, num_frames(len(utterance.waveform), rate))
-        for graph, utterance in zip(graphs, utterances, strict=True)
-    ]
-
-
-def read_off(graphs: Sequence[StateGraph], paths: Sequence[Alignment | None]) -> Targets:
-    """The tied states along paths.
-
-    Raises:
-        ValueError: if no recording has a path.
-    """
-    targets: Targets = [
-        None if path is None else graph.pdfs[path.states]
-        for graph, path in zip(graphs, paths, strict=True)
-    ]
+    targets = _read_off(graphs, paths)
     if all(frames is None for frames in targets):
         raise ValueError("`data` must hold a training recording that is as long as its text needs.")
     return targets
@@ -93,25 +129,22 @@ def load(path: Path) -> Targets:
 
 
 def gather(
-    model: Hybrid,
-    utterances: Utterances,
+    features: Sequence[np.ndarray],
     graphs: Sequence[StateGraph],
     paths: Sequence[Alignment | None],
 ) -> dict[Context, Moments]:
     """Sums of the features that were aligned to each state in context.
 
     Args:
-        model: whose features are taken.
-        utterances: the recordings.
+        features: ``[frames, features]`` of each recording.
         graphs: of each.
         paths: through them; None leaves a recording out.
     """
     found: dict[Context, Moments] = {}
-    inputs = hybrid.read_features(model.data, [utterance.waveform for utterance in utterances])
-    for features, graph, path in zip(inputs, graphs, paths, strict=True):
+    for x, graph, path in zip(features, graphs, paths, strict=True):
         if path is None:
             continue
-        frames = features[:, :TREE_FEATURES].astype(np.float64)
+        frames = x.astype(np.float64)
         for state in np.unique(path.states):
             chosen = frames[path.states == state]
             moments = Moments(float(len(chosen)), chosen.sum(axis=0), (chosen**2).sum(axis=0))
@@ -124,16 +157,30 @@ def gather(
 def frame_error(model: Hybrid, utterances: Utterances, spoken: Lexicon) -> float:
     """The share of frames whose likeliest tied state is not that of the model's own alignment."""
     waveforms = [utterance.waveform for utterance in utterances]
-    graphs = _build(model, utterances, spoken)
-    paths = hybrid.align_graphs(model, waveforms, graphs)
+    graphs = _build(model.tying, utterances.texts, spoken)
+    targets = _read_off(graphs, hybrid.align_graphs(model, waveforms, graphs))
     scores = hybrid.log_likelihoods(model, waveforms, prior_scale=0.0)
-    wrong, number = 0, 0
-    for path, graph, frames in zip(paths, graphs, scores, strict=True):
-        if path is not None:
-            wrong += int(np.sum(frames.argmax(axis=1) != graph.pdfs[path.states]))
-            number += len(frames)
-    return wrong / max(number, 1)
+    wrong = [
+        frames.argmax(axis=1) != target
+        for frames, target in zip(scores, targets, strict=True)
+        if target is not None
+    ]
+    return float(np.mean(np.concatenate(wrong))) if wrong else 0.0
 
 
-def _build(model: Hybrid, utterances: Utterances, spoken: Lexicon) -> list[StateGraph]:
-    return [state_graph.build(text.split(), spoken, model.tying) for text in utterances.texts]
+def _read(config: HybridRun, utterances: Utterances, members: np.ndarray) -> list[np.ndarray]:
+    waveforms = [utterances[int(index)].waveform for index in members]
+    return [
+        np.ascontiguousarray(x[:, :FEATURES]) for x in hybrid.read_features(config.data, waveforms)
+    ]
+
+
+def _read_off(graphs: Sequence[StateGraph], paths: Sequence[Alignment | None]) -> Targets:
+    return [
+        None if path is None else graph.pdfs[path.states]
+        for graph, path in zip(graphs, paths, strict=True)
+    ]
+
+
+def _build(states: Tying, texts: Sequence[str], spoken: Lexicon) -> list[StateGraph]:
+    return [state_graph.build(text.split(), spoken, states) for text in texts]

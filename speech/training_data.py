@@ -58,12 +58,12 @@ def load_rows(config: SpeechConfig) -> list[Row]:
 
 def training_batches(config: SpeechConfig, data: Corpus) -> Iterator[Any]:
     """The batches of a run, without end, with a resumable position."""
-    return loader.batches(_utterances(config, data), data.vocabulary, **_options(config))
+    return loader.batches(training_utterances(config, data), data.vocabulary, **_options(config))
 
 
 def learner_batches(config: SpeechConfig, data: Corpus) -> Callable[[int, int], loader.Batch]:
     """``(learner, step) -> batch``: the rows of each learner in `training_batches`."""
-    return loader.shards(_utterances(config, data), data.vocabulary, **_options(config))
+    return loader.shards(training_utterances(config, data), data.vocabulary, **_options(config))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _open_batches(config: SpeechConfig) -> Callable[[int, int], loader.Batch]:
     return learner_batches(config, load_corpus(config))
 
 
-def _utterances(config: SpeechConfig, data: Corpus) -> Utterances:
+def training_utterances(config: SpeechConfig, data: Corpus) -> Utterances:
     """The training split, with spliced sentences if the run has any."""
     if config.data.spliced == 0 or not data.train_words:
         return data.train

@@ -294,6 +294,15 @@ def _log_likelihood(moments: Moments, floor: np.ndarray) -> float:
     return float(-0.5 * moments.number * np.sum(np.log(_variance(moments, floor))))
 
 
+def parents(tying: Tying, base: Tying) -> np.ndarray:
+    """The tied state without context, in `base`, that each one of `tying` came from, ``[pdfs]``."""
+    found = np.zeros(tying.num_pdfs, int)
+    for phone, trees in tying.trees.items():
+        for state, tree in enumerate(trees):
+            found[leaves(tree)] = base.pdf(SILENCE, phone, SILENCE, state)
+    return found
+
+
 def leaves(node: Node) -> list[int]:
     """The tied states of a tree."""
     if isinstance(node, Question):

@@ -28,7 +28,7 @@ class WordSearch:
 
     model: Hybrid
     graph: DecodingGraph
-    acoustic_scale: float = 0.3
+    acoustic_scale: float = 0.2
     beam: float = 14.0
 
     def __post_init__(self) -> None:

@@ -329,3 +329,137 @@ def exciton_study() -> Any:
 
     with jax.enable_x64(True):
         return run_study(find("WSe2/hBN"), np.array([0.0, 1.0, 2.0]), basis=Basis(20, 6, decay=1.0))
+
+
+@pytest.fixture(scope="session")
+def spin_parts() -> dict[str, Any]:
+    """Parts of a study of one and two layers, made up."""
+    temperatures = [300.0, 320.0, 340.0]
+
+    def curie(layers, law, value):
+        curve = [[0.63, 0.6, 0.55], [0.65, 0.6, 0.5]]
+        errors = [[0.01] * 3] * 2
+        return {
+            "layers": layers,
+            "law": law,
+            "anisotropy": 3.6 / (layers if law == "surface" else 1),
+            "temperature": value,
+            "error": 2.0,
+            "binder_at_crossing": 0.6,
+            "temperatures": temperatures,
+            "sizes": [12, 24],
+            "estimates": {"mean field": 900.0, "random phase": 500.0},
+            "binder": curve,
+            "binder_error": errors,
+            "magnetization": curve,
+            "magnetization_error": errors,
+            "notes": ["a <note>"],
+        }
+
+    names = ("magnetization", "energy", "specific_heat", "susceptibility", "binder", "helicity")
+    order: dict[str, Any] = {"temperatures": temperatures, "anisotropy": 3.6}
+    for name in names:
+        order |= {name: [0.9, 0.5, 0.1], f"{name}_error": [0.01, 0.02, 0.01]}
+    loop = {
+        "layers": 1,
+        "temperature": 300.0,
+        "rate": 0.01,
+        "field": [1.0, 0.0, -1.0, 0.0, 1.0],
+        "magnetization": [1.0, 0.9, -1.0, -0.9, 1.0],
+        "dichroism": [1.0, 0.9, -1.0, -0.9, 1.0],
+        "coercivity": 0.4,
+        "error": None,
+        "remanence": 0.9,
+    }
+    spins = np.zeros((3, 4, 4)).tolist()
+    texture = {"pictures": [{"temperature": 90.0, "spins": spins}] * 3, "constant": 0.33}
+    return {
+        "curie-constant-1": curie(1, "constant", 320.0),
+        "curie-constant-2": curie(2, "constant", 350.0),
+        "curie-surface-2": curie(2, "surface", 310.0),
+        "order-axis": order,
+        "order-plane": order,
+        "loop-layers-1": loop,
+        "loop-layers-2": loop | {"layers": 2, "coercivity": None},
+        "loop-temperature-0.5": loop | {"temperature": 150.0},
+        "loop-rate-4": loop | {"rate": 0.04},
+        "texture-axis": texture,
+        "texture-plane": texture,
+    }
+
+
+class Regression(NamedTuple):
+    """Ridge regression at its minimum, with everything that is known in closed form."""
+
+    loss: Callable[[Any, Any], jax.Array]  # of one example, its share of the ridge included
+    params: dict[str, jax.Array]
+    train: dict[str, jax.Array]
+    queries: dict[str, jax.Array]
+    gradients: np.ndarray  # [N, 4]
+    query_gradients: np.ndarray  # [Q, 4]
+    hessian: np.ndarray  # [4, 4] of the mean loss
+
+
+@pytest.fixture
+def regression(float64) -> Regression:
+    """A line through 23 points in three dimensions, with a bias in a leaf of its own."""
+    generator = np.random.default_rng(0)
+    ridge = 0.1
+
+    def draw(number):
+        x = generator.normal(size=(number, 3))
+        return {"x": x, "y": x @ [1.0, -2.0, 0.5] + 0.3 + 0.5 * generator.normal(size=number)}
+
+    def loss(params, example):
+        error = example["x"] @ params["kernel"] + params["bias"][0] - example["y"]
+        squares = jnp.sum(params["kernel"] ** 2) + jnp.sum(params["bias"] ** 2)
+        return error**2 / 2 + ridge * squares / 2
+
+    train, queries = draw(23), draw(5)
+    rows = np.column_stack([np.ones(23), train["x"]])  # leaves in the order of JAX: bias, kernel
+    hessian = rows.T @ rows / 23 + ridge * np.eye(4)
+    weights = np.linalg.solve(hessian, rows.T @ train["y"] / 23)
+
+    def gradients(data):
+        rows = np.column_stack([np.ones(len(data["y"])), data["x"]])
+        return rows * (rows @ weights - data["y"])[:, None] + ridge * weights
+
+    return Regression(
+        loss,
+        {"bias": jnp.asarray(weights[:1]), "kernel": jnp.asarray(weights[1:])},
+        jax.tree.map(jnp.asarray, train),
+        jax.tree.map(jnp.asarray, queries),
+        gradients(train),
+        gradients(queries),
+        hessian,
+    )
+
+
+@pytest.fixture(scope="session")
+def phrases(tmp_path_factory):
+    """A small classifier of made-up phrases with its corpus; training it is a test of its own."""
+    from gossamer.language import classifier, data, training
+    from gossamer.language.models import EncoderConfig
+
+    folder = tmp_path_factory.mktemp("phrases")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOSSAMER_CACHE", str(folder / "cache"))
+        config = training.LanguageRun(
+            corpus="phrases",
+            model=EncoderConfig(layers=1, size=16, heads=2, hidden=16, dropout=0.0),
+            max_length=16,
+            steps=120,
+            peak_learning_rate=1e-2,
+            variants=2,
+            variant_spacing=3,
+            checkpoint_every=120,
+            run=folder / "run",
+        )
+        result = training.train(config)
+        corpus = data.load_corpus("phrases")
+    return {
+        "config": config,
+        "result": result,
+        "model": classifier.load(folder / "run"),
+        "corpus": corpus,
+    }

@@ -8,7 +8,6 @@ from gossamer.speech.acoustic_model import (
     AcousticModelConfig,
     count_priors,
     unroll,
-    widen_output,
 )
 
 CONFIG = AcousticModelConfig(layers=2, size=6, bottleneck=5, dropout=0.0)
@@ -42,17 +41,6 @@ def test_parts_follow_one_another():
 def test_priors_are_shares():
     priors = np.exp(count_priors([np.array([0, 0, -1, 2]), np.array([2, 2])], 4))
     np.testing.assert_allclose(priors, np.array([3, 1, 4, 1]) / 9, rtol=1e-6)
-
-
-def test_a_widened_output_gives_the_same_probabilities(variables):
-    parents = np.array([0, 1, 1, 2, 3, 3, 3])
-    x, paddings = jax.random.normal(jax.random.key(1), (1, 6, 7)), jnp.zeros((1, 6))
-    before = jax.nn.softmax(AcousticModel(CONFIG, 4).apply(variables, x, paddings))
-    params = {"params": widen_output(variables["params"], parents)}
-    after = jax.nn.softmax(AcousticModel(CONFIG, 7).apply(params, x, paddings))
-    summed = np.stack([after[..., parents == k].sum(axis=-1) for k in range(4)], axis=-1)
-    np.testing.assert_allclose(summed, before, rtol=1e-5)
-    np.testing.assert_allclose(after[..., 1], after[..., 2], rtol=1e-6)
 
 
 def test_refusals():

@@ -24,15 +24,21 @@ def test_the_default_is_sound():
     ("changes", "message"),
     [
         ({"states": 0}, "`states` must be at least 1"),
-        ({"unroll": -1}, "`unroll` and `pdfs` must be at least 0"),
+        ({"unroll": -1}, "`unroll` must be at least 0"),
         ({"order": 0}, "`order` must lie in 1..9"),
-        ({"optimizer": OptimizerConfig(steps=1)}, "`optimizer.steps` must be at least 2"),
+        (
+            {"optimizer": OptimizerConfig(steps=2), "realignments": 2},
+            "`optimizer.steps` must be more than",
+        ),
         ({"learners": LearnersConfig(engine="threads")}, "`--engine` must be vmap"),
         ({"compression": CompressionConfig("scalecom")}, "add `--learners.algorithm ssgd`"),
         ({"quantize": "int4_paper"}, "name it with `--from`"),
+        (
+            {"quantize": "int8", "start_from": "run", "realignments": 1},
+            "`realignments` must be 0 with `--quantize`",
+        ),
         ({"data": dataclasses.replace(CONFIG.data, language="de")}, "choose graphemic"),
         ({"data": dataclasses.replace(CONFIG.data, tempo=(0.9, 1.1))}, "`data.tempo` must be"),
-        ({"data": dataclasses.replace(CONFIG.data, spliced=1.0)}, "`data.spliced` must be"),
         (
             {"data": dataclasses.replace(CONFIG.data, join_probability=0.1)},
             "`data.join_probability` must be",

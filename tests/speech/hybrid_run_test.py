@@ -55,12 +55,12 @@ def config(tmp_path_factory):
         ),
         model=AcousticModelConfig(layers=1, size=8, bottleneck=8, dropout=0.0),
         augmentation=AugmentationConfig(num_time_masks=0, num_frequency_masks=0),
-        optimizer=OptimizerConfig(steps=8, peak_learning_rate=3e-2),
+        optimizer=OptimizerConfig(steps=40, peak_learning_rate=3e-2),
         lexicon="graphemic",
         states=1,
         pdfs=5,
-        rounds=2,
-        round_steps=25,
+        rounds=3,
+        realignments=1,
         log_every=25,
         checkpoint_every=25,
         run=folder / "run",
@@ -185,7 +185,7 @@ def test_the_command_line_refuses(config, trained, capsys, options, message):
 )
 def test_learners_share_the_work(config, tmp_path, options):
     found = hybrid_run.train(
-        dataclasses.replace(config, rounds=1, pdfs=0, run=tmp_path / "run", **options)
+        dataclasses.replace(config, pdfs=0, realignments=0, run=tmp_path / "run", **options)
     )
     error = json.loads((tmp_path / "run/result.json").read_text())["frame_error"]
     assert error < 0.45
@@ -198,6 +198,7 @@ def test_training_goes_on_in_four_bits(config, trained, policy):
         config,
         start_from=config.run,
         quantize=policy,
+        realignments=0,
         model=AcousticModelConfig(),  # whose place that of the first run takes
         lexicon="cmu",
         optimizer=OptimizerConfig(steps=12, peak_learning_rate=3e-3),

@@ -11,6 +11,7 @@ from gossamer.speech.tying import (
     Tying,
     grow,
     monophones,
+    parents,
 )
 
 PHONES = ("A", "B", "C", "D")
@@ -62,6 +63,17 @@ def test_a_tree_finds_the_neighbors_that_matter(spoken):
     assert tying.pdf("A", "B", "D", 0) == tying.pdf("C", "B", "B", 0)
     assert tying.pdf("A", "B", "D", 0) != tying.pdf("D", "B", "D", 0)
     assert tying.num_pdfs == base.num_pdfs + 1
+
+
+def test_leaves_know_where_they_came_from(spoken):
+    base = monophones(PHONES, states=1)
+    statistics = {c: moments(x) for c, x in spoken.items()}
+    tying = grow(base, statistics, num_pdfs=base.num_pdfs + 2, min_frames=20)
+    found = parents(tying, base)
+    for phone in PHONES:
+        for left, right in itertools.product(PHONES, PHONES):
+            assert found[tying.pdf(left, phone, right, 0)] == base.pdf(left, phone, right, 0)
+    assert found[tying.pdf(SILENCE, SILENCE, SILENCE, 0)] == base.trees[SILENCE][0]
 
 
 def test_the_first_question_gains_most(spoken):

@@ -1,0 +1,161 @@
+"""A set of examples in blocks of one shape: one compiled program works through all of them.
+
+Examples are a pytree of arrays that share a leading axis [N, ...].  The last block is filled up by
+repeating its last example, and what was computed for the repetitions is dropped.  With devices, a
+block is spread over them (a sharding of its leading axis; the compiler inserts what must be
+exchanged).  With a journal, finished blocks are kept in files, so that a run that was stopped goes
+on where it was; the journal's fingerprint covers every input, and another run's is refused.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a set of examples is worked through."""
+
+    size: int = 64
+    """Examples in a block; rounded up to a multiple of the number of devices."""
+    devices: Sequence[Any] | None = None
+    """JAX devices to spread a block over; the default one if None."""
+    journal: str | os.PathLike[str] | None = None
+    """Folder that keeps finished blocks, to go on after a stop; None keeps nothing."""
+    report: Callable[[int, int], None] | None = None
+    """Called after each block with the number of finished examples and of all."""
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f"`size` of a block must be at least 1, got {self.size}.")
+
+    def map(
+        self, function: Callable[..., Any], examples: Any, *shared: Any, label: str = ""
+    ) -> np.ndarray:
+        """Applies a jitted function to all examples, block by block.
+
+        Args:
+            function: ``function(block, *shared)`` -> array [block size, ...].
+            examples: pytree with leading axis [N, ...].
+            shared: further pytrees, the same for all blocks, such as parameters.
+            label: what is computed; part of the journal's fingerprint.
+
+        Returns:
+            [N, ...] results, on the host.
+
+        Raises:
+            ValueError: if the examples disagree in their number or are none, or the journal
+                belongs to another computation.
+        """
+        total = count(examples)
+        size, place, keep = self._layout()
+        shared = jax.tree.map(keep, shared)
+        folder = self._open_journal(label, (examples, shared), size)
+        parts = []
+        for start in range(0, total, size):
+            path = None if folder is None else folder / f"{start:09d}.npy"
+            if path is not None and path.exists():
+                parts.append(np.load(path, allow_pickle=False))
+            else:
+                block = jax.tree.map(place, take(examples, start, size))
+                part = np.asarray(function(block, *shared))[: total - start]
+                if path is not None:
+                    _write(path, part)
+                parts.append(part)
+            if self.report is not None:
+                self.report(min(start + size, total), total)
+        return np.concatenate(parts)
+
+    def _layout(self):
+        """Block size, and how a leaf of a block and a shared leaf go to the devices."""
+        if self.devices is None:
+            return self.size, jnp.asarray, jnp.asarray
+        mesh = jax.sharding.Mesh(
+            np.asarray(self.devices), ("example",), axis_types=(jax.sharding.AxisType.Auto,)
+        )
+        spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("example"))
+        whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        number = len(self.devices)
+        return (
+            -(-self.size // number) * number,
+            lambda leaf: jax.device_put(leaf, spread),
+            lambda leaf: jax.device_put(leaf, whole),
+        )
+
+    def _open_journal(self, label: str, inputs: Any, size: int) -> Path | None:
+        if self.journal is None:
+            return None
+        folder = Path(self.journal)
+        mark = fingerprint(inputs, f"{label} {size}")
+        marked = folder / "fingerprint"
+        if marked.exists() and marked.read_text() != mark:
+            raise ValueError(
+                f"`journal` must be that of the same computation, got {folder} of another one; "
+                "choose another folder or remove it."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        marked.write_text(mark)
+        return folder
+
+
+def count(examples: Any) -> int:
+    """The number N of examples in a pytree of leaves [N, ...].
+
+    Raises:
+        ValueError: if there are none, or leaves disagree.
+    """
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(examples)}
+    if len(sizes) != 1 or sizes <= {(), (0,)}:
+        raise ValueError(
+            "`examples` must be arrays that share a leading axis of at least one example, got "
+            f"leading axes {sorted(sizes)}."
+        )
+    ((number,),) = sizes
+    return number
+
+
+def take(examples: Any, start: int, size: int) -> Any:
+    """Examples start ... start + size - 1, the last one repeated where there are fewer."""
+    rows = np.minimum(np.arange(start, start + size), count(examples) - 1)
+    return jax.tree.map(lambda leaf: leaf[rows], examples)
+
+
+def stack(examples: Any, size: int) -> tuple[Any, jax.Array]:
+    """All blocks at once, for a scan: leaves [blocks, size, ...] and weights [blocks, size].
+
+    The weight of an example is 1 / N, that of a repetition 0.
+    """
+    total = count(examples)
+    size = min(size, total)
+    number = -(-total // size)
+    rows = np.minimum(np.arange(number * size), total - 1)
+    weights = (np.arange(number * size) < total) / total
+    stacked = jax.tree.map(
+        lambda leaf: jnp.asarray(np.asarray(leaf)[rows]).reshape(number, size, *leaf.shape[1:]),
+        examples,
+    )
+    return stacked, jnp.asarray(weights, jnp.result_type(float)).reshape(number, size)
+
+
+def fingerprint(tree: Any, label: str = "") -> str:
+    """Hexadecimal digits that change with the label and every number of a tree."""
+    digest = hashlib.sha256(label.encode())
+    digest.update(str(jax.tree.structure(tree)).encode())
+    for leaf in jax.tree.leaves(tree):
+        array = np.asarray(leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, part: np.ndarray) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, part, allow_pickle=False)
+    partial.replace(path)

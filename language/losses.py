@@ -1,0 +1,116 @@
+r"""What is asked of a classifier, as pure functions of its parameters and one example.
+
+An example is a dict of arrays without a batch axis: "ids" [T] int, "label" [] int, and for spans
+"masked" [T] int, the same text with a span hidden.  These are the `loss` and `query_loss` of
+`gossamer.core.attribution`.  They are dataclasses, so that those of equal models share compiled
+programs.
+
+    Nll         L(z) = -log p(y | x)
+    Removal     L(z) - L(z \ s): what a training span takes part in
+    Importance  -(logit_y(x) - logit_y(x \ s)): the negative importance of a span, which training
+                lowers where it makes the span matter more
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .models import Classifier
+
+Example = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Logits [classes] of one example."""
+
+    model: Classifier
+
+    def __call__(self, params: Any, example: Example) -> jax.Array:
+        """See the class."""
+        return jnp.asarray(self.model.apply({"params": params}, example["ids"]))
+
+
+@dataclass(frozen=True)
+class Nll:
+    """Negative log probability of the label."""
+
+    model: Classifier
+
+    def __call__(self, params: Any, example: Example) -> jax.Array:
+        """See the class."""
+        return nll(Predict(self.model)(params, example), example)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The loss of an example less that of the example without a span."""
+
+    model: Classifier
+
+    def __call__(self, params: Any, example: Example) -> jax.Array:
+        """See the class."""
+        losses = nll_rows(_both(self.model, params, example), example)
+        return losses[0] - losses[1]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The negative importance of a span for the label."""
+
+    model: Classifier
+
+    def __call__(self, params: Any, example: Example) -> jax.Array:
+        """See the class."""
+        logits = _both(self.model, params, example)[:, example["label"]]
+        return logits[1] - logits[0]
+
+
+@dataclass(frozen=True)
+class TappedNll:
+    """`Nll` with the inputs of dense layers, for `gossamer.core.attribution.EKFAC`."""
+
+    model: Classifier
+
+    def __call__(self, params: Any, taps: dict, example: Example) -> tuple[jax.Array, dict]:
+        """See `gossamer.core.attribution.kronecker`; a layer is named by its path."""
+        variables = {"params": params}
+        if taps:
+            shaped = {name: x.reshape(-1) if name == "head" else x for name, x in taps.items()}
+            variables["taps"] = nest({f"{name}/y": x for name, x in shaped.items()})
+        logits, sown = self.model.apply(variables, example["ids"], mutable=["inputs"])
+        inputs = {
+            jax.tree_util.keystr(path[:-2], simple=True, separator="/"): jnp.atleast_2d(x)
+            for path, x in jax.tree.leaves_with_path(sown["inputs"])
+        }
+        return nll(jnp.asarray(logits), example), inputs
+
+
+def nll(logits: jax.Array, example: Example) -> jax.Array:
+    """-log p(label) from logits [classes]; [] float."""
+    return -jax.nn.log_softmax(logits)[example["label"]]
+
+
+def nll_rows(logits: jax.Array, example: Example) -> jax.Array:
+    """The same for rows of logits [rows, classes] of one label; [rows]."""
+    return -jax.nn.log_softmax(logits)[:, example["label"]]
+
+
+def _both(model: Classifier, params: Any, example: Example) -> jax.Array:
+    """Logits [2, classes] of the text and the text without its span."""
+    ids = jnp.stack([example["ids"], example["masked"]])
+    return jnp.asarray(model.apply({"params": params}, ids))
+
+
+def nest(named: dict[str, Any]) -> dict[str, Any]:
+    """A tree by the names of its leaves."""
+    tree: dict[str, Any] = {}
+    for name, leaf in named.items():
+        *path, last = name.split("/")
+        branch = tree
+        for step in path:
+            branch = branch.setdefault(step, {})
+        branch[last] = leaf
+    return tree

@@ -1,0 +1,102 @@
+"""Texts as array_record files: a tensorflow-datasets builder for labeled rows.
+
+The folder's name holds a digest of the rows, so that changed texts are never mistaken for prepared
+ones, and it appears only when it is complete.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from .corpora import Row
+
+SPLITS = ("train", "dev", "test")
+
+
+class Texts(tfds.core.GeneratorBasedBuilder):
+    """Texts with their names and classes."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, name: str, rows: Sequence[Row], data_dir: str | os.PathLike[str]):
+        self._rows = rows
+        # The instance's own name, instead of the class's, gives it a folder of its own.
+        vars(self)["name"] = name
+        super().__init__(data_dir=os.fspath(data_dir), file_format="array_record")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        fields = ("name", "text", "label")
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Texts, each with a class.",
+            features=tfds.features.FeaturesDict({name: tfds.features.Text() for name in fields}),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        del dl_manager  # rows are given
+        present = {row.split for row in self._rows}
+        return {split: self._generate_examples(split) for split in SPLITS if split in present}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        rows = (row for row in self._rows if row.split == split)
+        for number, row in enumerate(rows):
+            yield number, {"name": row.name, "text": row.text, "label": row.label}
+
+    def open(self, split: str) -> Sequence[dict[str, Any]]:
+        """Random access to the examples of a split; none if it is absent."""
+        if split not in self.info.splits:
+            return []
+        # The decorator of `as_data_source` hides its parameters from type checkers.
+        return cast(Any, self).as_data_source(split=split)
+
+
+def prepare(label: str, rows: Sequence[Row], data_dir: str | os.PathLike[str]) -> Texts:
+    """Writes the array_record files unless they are there.
+
+    Args:
+        label: what the folder's name starts with.
+        rows: the texts.
+        data_dir: folder of prepared data.
+    """
+    digest = hashlib.sha256(repr(list(rows)).encode()).hexdigest()[:16]
+    name = f"{label}-{digest}"
+    with _quiet():
+        builder = Texts(name, rows, data_dir)
+        if not builder.is_prepared():
+            try:
+                builder.download_and_prepare()
+            except OSError:
+                # Another process may have renamed its equal folder into place first.
+                builder = Texts(name, rows, data_dir)
+                if not builder.is_prepared():
+                    raise
+    return builder
+
+
+def load_translations(config: str, split: str, data_dir: str | os.PathLike[str] | None) -> Any:
+    """Pairs of sentences of a tensorflow-datasets translation corpus, such as wmt14_translate."""
+    return cast(Any, tfds).data_source(
+        config, split=split, data_dir=None if data_dir is None else os.fspath(data_dir)
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Shows progress on a terminal only, and leaves the standard output to results."""
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # it warns that what it is about to write is not there
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)

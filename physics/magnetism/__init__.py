@@ -1,0 +1,1 @@
+"""What spins show: averages with errors, Curie temperatures, hysteresis, estimates."""

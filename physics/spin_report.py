@@ -1,0 +1,178 @@
+"""The page of a layered magnet: one HTML file with figures and tables, offline and forever.
+
+Its frame is `spin_report.html` beside this file; the functions here fill it.  Whatever comes from
+outside passes through `html.escape`.
+"""
+
+import base64
+import html
+import io
+import os
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from . import spin_figures
+from .spin_materials import Magnet
+from .spin_study import Part, Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES = {
+    "curie": spin_figures.draw_curie,
+    "binder": spin_figures.draw_binder,
+    "order": spin_figures.draw_order,
+    "loops": spin_figures.draw_loops,
+    "textures": spin_figures.draw_textures,
+}
+
+
+def write_figures(
+    magnet: Magnet,
+    settings: Settings,
+    parts: dict[str, Part],
+    folder: str | os.PathLike[str],
+    command: str,
+) -> Path:
+    """Writes all figures as PNG, and the page that holds them.
+
+    Args:
+        magnet: what was simulated.
+        settings: how much of it.
+        parts: of the study.
+        folder: where to write; it must exist.
+        command: the command line that made the study, told on the page.
+
+    Returns:
+        The path of the page.
+    """
+    images = {}
+    for name, draw in FIGURES.items():
+        images[name] = _to_png(draw(parts))
+        (Path(folder) / f"{name}.png").write_bytes(images[name])
+    page = Path(folder) / "spins.html"
+    draft = page.with_suffix(".part")
+    draft.write_text(render_page(magnet, settings, parts, images, command), encoding="utf-8")
+    draft.replace(page)
+    return page
+
+
+def render_page(
+    magnet: Magnet,
+    settings: Settings,
+    parts: dict[str, Part],
+    images: dict[str, bytes],
+    command: str,
+) -> str:
+    """The page as text; `images` holds a PNG for each name in `FIGURES`."""
+    frame = Template(Path(__file__).with_name("spin_report.html").read_text(encoding="utf-8"))
+    notes = dict.fromkeys(note for part in parts.values() for note in part.get("notes", []))
+    fill = {
+        "title": html.escape(magnet.name or "Magnet"),
+        "verdict": _tell(parts),
+        "material": _list(_rows(magnet, settings)),
+        "curie_rows": _curie_table(parts),
+        "loop_rows": _loop_table(parts),
+        "notes": "".join(f"<li>{html.escape(note)}</li>" for note in notes),
+        "command": html.escape(command),
+        "version": html.escape(__version__),
+    }
+    embedded = {
+        f"image_{name}": "data:image/png;base64," + base64.b64encode(image).decode()
+        for name, image in images.items()
+    }
+    return frame.substitute(fill, **embedded)
+
+
+def _curie_parts(parts: dict[str, Part]) -> list[Part]:
+    found = [part for name, part in parts.items() if name.startswith("curie-")]
+    return sorted(found, key=lambda part: (part["law"], part["layers"]))
+
+
+def _tell(parts: dict[str, Part]) -> str:
+    """The findings in a sentence each."""
+    curie = _curie_parts(parts)
+    sentences = []
+    for law, text in (("constant", "a constant anisotropy"), ("surface", "an anisotropy K(N)")):
+        found = [part for part in curie if part["law"] == law or part["layers"] == 1]
+        if len({part["layers"] for part in found}) > 1:
+            first, last = (
+                min(found, key=lambda part: part["layers"]),
+                max(found, key=lambda part: part["layers"]),
+            )
+            sentences.append(
+                f"With {text} the Curie temperature goes from <strong>"
+                f"{first['temperature']:.0f} ± {first['error']:.0f} K</strong> of "
+                f"{first['layers']} to <strong>{last['temperature']:.0f} ± {last['error']:.0f} K"
+                f"</strong> of {last['layers']} layers."
+            )
+    if not sentences and curie:
+        only = curie[0]
+        sentences.append(
+            f"The Curie temperature is <strong>{only['temperature']:.1f} ± {only['error']:.1f} K"
+            "</strong>."
+        )
+    return " ".join(sentences) or "An easy plane has no order of its own, only stiffness."
+
+
+def _rows(magnet: Magnet, settings: Settings) -> dict[str, str]:
+    rows = {
+        "Exchange J": f"{magnet.exchange:g} meV",
+        "Anisotropy K": f"{magnet.anisotropy:g} meV, bulk {magnet.bulk_anisotropy:g} meV",
+        "Between layers": f"{magnet.interlayer:g} meV, {html.escape(magnet.stacking)} stacking",
+        "Moment": f"{magnet.moment:g} &mu;<sub>B</sub>",
+        "Lattice": f"{magnet.kind}, {magnet.constant:g} nm",
+        "Sizes": " and ".join(f"{size} x {size}" for size in settings.sizes),
+        "Measurements": f"{settings.measurements} of each of {settings.replicas} replicas",
+        "Source": html.escape(f"{magnet.source or 'user'} ({magnet.tag})"),
+    }
+    return rows
+
+
+def _list(rows: dict[str, str]) -> str:
+    cells = (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows.items())
+    return "".join(cells)
+
+
+def _curie_table(parts: dict[str, Part]) -> str:
+    lines = []
+    for part in _curie_parts(parts):
+        known = part["estimates"]
+        cells = [
+            f"{part['anisotropy']:.3g}",
+            f"{part['temperature']:.1f} ± {part['error']:.1f}",
+            f"{part['binder_at_crossing']:.3f}",
+            f"{known['mean field']:.0f}",
+            f"{known['random phase']:.0f}",
+        ]
+        lines.append(
+            f"<tr><th scope='row'>{part['layers']}, {part['law']}</th>"
+            + "".join(f"<td>{cell}</td>" for cell in cells)
+            + "</tr>"
+        )
+    return "\n".join(lines)
+
+
+def _loop_table(parts: dict[str, Part]) -> str:
+    lines = []
+    for name, part in parts.items():
+        if not name.startswith("loop-"):
+            continue
+        coercive = "none"
+        if part["coercivity"] is not None:
+            coercive = f"{part['coercivity']:.3f}"
+            coercive += f" ± {part['error']:.3f}" if part["error"] is not None else ""
+        lines.append(
+            f"<tr><th scope='row'>{part['layers']}</th><td>{part['temperature']:g}</td>"
+            f"<td>{1e3 * part['rate']:.3g}</td><td>{coercive}</td>"
+            f"<td>{part['remanence']:.3f}</td></tr>"
+        )
+    return "\n".join(lines)
+
+
+def _to_png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160, facecolor="white")
+    return buffer.getvalue()

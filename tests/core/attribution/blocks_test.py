@@ -1,0 +1,76 @@
+"""Blocks: padding, devices, a journal that goes on and refuses, progress."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gossamer.core.attribution.blocks import Blocks, count, stack
+
+
+@jax.jit
+def double(block, factor):
+    return factor * block["x"]
+
+
+EXAMPLES = {"x": np.arange(10.0)}
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 64])
+def test_every_example_counts_once(size):
+    found = Blocks(size).map(double, EXAMPLES, jnp.float32(2))
+    np.testing.assert_array_equal(found, 2 * np.arange(10))
+
+
+def test_devices_share_a_block():
+    seen = []
+
+    def function(block, factor):
+        seen.append(len(block["x"].sharding.device_set))
+        return double(block, factor)
+
+    found = Blocks(3, devices=jax.devices()[:4]).map(function, EXAMPLES, jnp.float32(2))
+    np.testing.assert_array_equal(found, 2 * np.arange(10))
+    assert seen == [4, 4, 4]  # the size is rounded up to 4
+
+
+def test_a_journal_goes_on_where_it_stopped(tmp_path):
+    calls = []
+
+    def function(block, factor):
+        calls.append(len(calls))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return double(block, factor)
+
+    blocks = Blocks(4, journal=tmp_path / "journal")
+    with pytest.raises(KeyboardInterrupt):
+        blocks.map(function, EXAMPLES, jnp.float32(2))
+    found = blocks.map(function, EXAMPLES, jnp.float32(2))
+    np.testing.assert_array_equal(found, 2 * np.arange(10))
+    assert len(calls) == 4  # two blocks, one that failed, the last one
+    with pytest.raises(ValueError, match="`journal` must be that of the same computation"):
+        blocks.map(function, EXAMPLES, jnp.float32(3))
+
+
+def test_progress_is_reported():
+    seen = []
+    Blocks(4, report=lambda *numbers: seen.append(numbers)).map(double, EXAMPLES, jnp.float32(2))
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_stacked_weights_average_over_the_examples():
+    stacked, weights = stack(EXAMPLES, 4)
+    assert stacked["x"].shape == weights.shape == (3, 4)
+    np.testing.assert_allclose(jnp.sum(stacked["x"] * weights), 4.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("examples", [{}, {"x": np.zeros(0)}, {"x": np.zeros(2), "y": np.zeros(3)}])
+def test_bad_examples_are_refused(examples):
+    with pytest.raises(ValueError, match="`examples` must be arrays"):
+        count(examples)
+
+
+def test_bad_size_is_refused():
+    with pytest.raises(ValueError, match="`size` of a block"):
+        Blocks(0)

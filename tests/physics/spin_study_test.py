@@ -1,0 +1,88 @@
+"""What a study holds, that its parts do not depend on each other, and what its tables say."""
+
+import csv
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from gossamer.physics import spin_study
+from gossamer.physics.spin_materials import find
+from gossamer.physics.spin_study import Settings
+
+VANADIUM = find("VSe2")
+
+
+def test_parts_of_a_study():
+    parts = spin_study.list_parts(VANADIUM, Settings(layers=(1, 2, 3)))
+    curie = [name for name in parts if name.startswith("curie")]
+    assert curie == [f"curie-{x}" for x in ("constant-1", "constant-2", "surface-2",
+                                            "constant-3", "surface-3")]  # fmt: skip
+    assert {"order-axis", "order-plane", "loop-layers-3", "texture-axis"} <= set(parts)
+    plane = spin_study.list_parts(find("VSe2/plane"), Settings())
+    assert set(plane) == {"order-axis", "order-plane", "texture-axis", "texture-plane"}
+
+
+def test_a_part_again_is_the_same_bits(tmp_path):
+    settings = Settings(layers=(1, 2), loop_size=3, loop_steps=2, replicas=2, seed=3)
+    name = "loop-layers-2"
+    compute = spin_study.list_parts(VANADIUM, settings)[name]
+    part = spin_study.run_part(name, compute, settings.seed)
+    spin_study.write_part(tmp_path, name, part)
+    assert spin_study.read_parts(tmp_path) == {name: part}
+    assert not list(tmp_path.rglob("*.part"))
+    again = spin_study.run_part(name, compute, settings.seed)
+    assert json.dumps(again) == json.dumps(part)
+    other = spin_study.run_part(name, compute, 4)
+    assert other["magnetization"] != part["magnetization"]
+    assert len(part["field"]) == len(part["magnetization"]) == len(part["dichroism"]) == 81
+    assert part["rate"] == pytest.approx(0.15 / 2)
+
+
+def test_what_is_warned_about_is_kept():
+    import warnings
+
+    def compute(key: jax.Array):
+        warnings.warn("careful", stacklevel=1)
+        return {"value": 1.5}
+
+    assert spin_study.run_part("x", compute, 0) == {"value": 1.5, "notes": ["careful"]}
+
+
+def test_tables(tmp_path, spin_parts):
+    spin_study.write_tables(spin_parts, tmp_path)
+    for name, rows in (("curie", 3), ("order", 6), ("loops", 20)):
+        with open(tmp_path / f"{name}.csv", newline="") as file:
+            table = list(csv.DictReader(file))
+        assert len(table) == rows
+    with open(tmp_path / "curie.csv", newline="") as file:
+        first = next(csv.DictReader(file))
+    assert first["law"] == "constant"
+    assert float(first["curie_K"]) == 320.0
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"layers": (0,)}, "`layers` must be at least 1"),
+        ({"sizes": (12,)}, "`sizes` must be at least two"),
+        ({"sizes": (12, 25)}, "multiple of 3"),
+        ({"measurements": 5}, "`measurements` must be at least 20"),
+        ({"temperature": 0.0}, "`temperature` and `amplitude` must be positive"),
+    ],
+)
+def test_bad_settings(change, match):
+    with pytest.raises(ValueError, match=match):
+        spin_study.check(VANADIUM, dataclasses.replace(Settings(), **change))
+
+
+def test_laws_of_thickness():
+    laws = [[VANADIUM.anisotropy_of(n, law) for n in (1, 2, 1000)] for law in spin_study.LAWS]
+    np.testing.assert_allclose(laws[0], 3.61)
+    np.testing.assert_allclose(laws[1], [3.61, 1.823, 0.036], atol=0.005)
+    with pytest.raises(ValueError, match="`law` must be one of constant, surface"):
+        VANADIUM.anisotropy_of(2, "linear")
+    with pytest.raises(ValueError, match="`material` must be one of VSe2"):
+        find("VS2")
