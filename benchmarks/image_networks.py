@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
@@ -57,22 +58,24 @@ def measure(name, options):
     sizes = [str(x) for x in (options.batch, options.size, options.threads)]
     command = [options.torch_python, "-c", WORKER, NETWORKS[name], *sizes]
     peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert peer.stdin is not None
-    assert peer.stdout is not None
-    version = peer.stdout.readline().strip()
+    requests, replies = peer.stdin, peer.stdout
+    assert requests is not None
+    assert replies is not None
+    version = replies.readline().strip()
 
     def torch_step():
-        print("", file=peer.stdin, flush=True)
-        return float(peer.stdout.readline())
+        print("", file=requests, flush=True)
+        return float(replies.readline())
 
     step, flops = make_step(name, options)
-    step(), torch_step()  # compiles, warms up
+    for warm_up in (step, torch_step):
+        warm_up()
     times = {"gossamer": [], "torch": [], "matmul": []}
     for _ in range(options.repeats):
         times["gossamer"].append(step())
         times["torch"].append(torch_step())
         times["matmul"].append(time_matmul())
-    peer.stdin.close()
+    requests.close()
     peer.wait()
     ours, theirs, product = (statistics.median(times[x]) for x in ("gossamer", "torch", "matmul"))
     rate = 2 * 2048**3 / product
@@ -120,7 +123,7 @@ def make_step(name, options):
     key = jax.random.key(1)
     compiled = jax.jit(update, donate_argnums=(0, 1))
     forward = jax.jit(lambda params: loss(params, key)[0]).lower(variables["params"])
-    analysis = forward.cost_analysis()
+    analysis: Any = forward.cost_analysis()
     state = [variables["params"], optimizer.init(variables["params"])]
 
     def step():
