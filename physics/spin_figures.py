@@ -117,10 +117,11 @@ def draw_loops(parts: dict[str, Part]) -> "Figure":
             shown.append(loops[base])
         shown.sort(key=lambda part: part[what])
         for place, part in enumerate(shown):
+            plural = "s" if part["layers"] > 1 else ""
             text = {
-                "layers": f"{part['layers']} layers, {part['temperature']:g} K",
+                "layers": f"{part['layers']} layer{plural}, {part['temperature']:g} K",
                 "temperature": f"{part['temperature']:g} K",
-                "rate": f"{1e3 * part['rate']:.3g} mT per sweep",
+                "rate": f"{part['rate']:.3g} T per sweep",
             }[what]
             panel.plot(
                 part["field"], part["magnetization"], linewidth=1.5, label=text,
