@@ -139,7 +139,7 @@ def draw_textures(parts: dict[str, Part]) -> "Figure":
     """Spins after a quench: Sz of an easy axis, the angle in an easy plane."""
     kinds = [kind for kind in ("axis", "plane") if f"texture-{kind}" in parts]
     number = max((len(parts[f"texture-{kind}"]["pictures"]) for kind in kinds), default=1)
-    figure, grid = _figure((3.1 * number, 2.9 * max(len(kinds), 1)), max(len(kinds), 1), number)
+    figure, grid = _figure((3.1 * number, 2.2 * max(len(kinds), 1)), max(len(kinds), 1), number)
     grid = np.reshape(grid, (-1, number))
     for row, kind in zip(grid, kinds, strict=False):
         part = parts[f"texture-{kind}"]
