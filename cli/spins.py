@@ -50,7 +50,7 @@ class Arguments:
     """Independent runs at each temperature."""
     temperature: float = 300.0
     """Of the hysteresis loops, K."""
-    amplitude: float = 3.0
+    amplitude: float = 120.0
     """Of the field of the loops, T."""
     loop_steps: int = 100
     """Sweeps at each field of a loop."""

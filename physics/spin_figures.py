@@ -117,10 +117,11 @@ def draw_loops(parts: dict[str, Part]) -> "Figure":
             shown.append(loops[base])
         shown.sort(key=lambda part: part[what])
         for place, part in enumerate(shown):
+            plural = "s" if part["layers"] > 1 else ""
             text = {
-                "layers": f"{part['layers']} layers, {part['temperature']:g} K",
+                "layers": f"{part['layers']} layer{plural}, {part['temperature']:g} K",
                 "temperature": f"{part['temperature']:g} K",
-                "rate": f"{1e3 * part['rate']:.3g} mT per sweep",
+                "rate": f"{part['rate']:.3g} T per sweep",
             }[what]
             panel.plot(
                 part["field"], part["magnetization"], linewidth=1.5, label=text,
@@ -138,7 +139,7 @@ def draw_textures(parts: dict[str, Part]) -> "Figure":
     """Spins after a quench: Sz of an easy axis, the angle in an easy plane."""
     kinds = [kind for kind in ("axis", "plane") if f"texture-{kind}" in parts]
     number = max((len(parts[f"texture-{kind}"]["pictures"]) for kind in kinds), default=1)
-    figure, grid = _figure((3.1 * number, 2.9 * max(len(kinds), 1)), max(len(kinds), 1), number)
+    figure, grid = _figure((3.1 * number, 2.2 * max(len(kinds), 1)), max(len(kinds), 1), number)
     grid = np.reshape(grid, (-1, number))
     for row, kind in zip(grid, kinds, strict=False):
         part = parts[f"texture-{kind}"]

@@ -104,7 +104,7 @@ MAGNETS = {
         exchange=36.1,
         anisotropy=3.61,
         bulk_anisotropy=0.036,
-        interlayer=0.72,
+        interlayer=3.61,
         name="VSe2",
         source="moment and monolayer Tc: Fuh et al. 2016; anisotropy and interlayer: chosen",
         tag="illustrative",
@@ -112,7 +112,7 @@ MAGNETS = {
     "VSe2/plane": Magnet(
         exchange=36.1,
         anisotropy=-3.61,
-        interlayer=0.72,
+        interlayer=3.61,
         name="VSe2/plane",
         source="as VSe2, with an easy plane as theory has it for the monolayer",
         tag="illustrative",

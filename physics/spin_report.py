@@ -166,7 +166,7 @@ def _loop_table(parts: dict[str, Part]) -> str:
             coercive += f" ± {part['error']:.3f}" if part["error"] is not None else ""
         lines.append(
             f"<tr><th scope='row'>{part['layers']}</th><td>{part['temperature']:g}</td>"
-            f"<td>{1e3 * part['rate']:.3g}</td><td>{coercive}</td>"
+            f"<td>{part['rate']:.3g}</td><td>{coercive}</td>"
             f"<td>{part['remanence']:.3f}</td></tr>"
         )
     return "\n".join(lines)

@@ -39,7 +39,7 @@ class Settings:
     measurements: int = 600  # of each replica and temperature
     replicas: int = 4
     temperature: float = 300.0  # K, of the loops
-    amplitude: float = 3.0  # T, of the loops
+    amplitude: float = 120.0  # T, of the loops
     loop_steps: int = 100  # sweeps at each field
     loop_size: int = 24  # cells
     depth: float = 20.0  # nm, to which light reaches

@@ -86,15 +86,21 @@ def scan(
         start: of the runs: up, plane or random.
     """
     sampler = make(model)
+    run = runs.advance(sampler, measurements=discard + measurements, sweeps=sweeps)
+    return _scan(sampler, run, temperatures, key, discard, replicas, start)
+
+
+def _scan(sampler: Sampler, run: Callable, temperatures, key, discard, replicas, start) -> Scan:
+    """Averages by a compiled run, which serves any temperatures."""
     first, second = jax.random.split(key)
     states = runs.start(sampler, first, temperatures, replicas, start)
-    run = runs.advance(sampler, measurements=discard + measurements, sweeps=sweeps)
     series = jax.tree.map(lambda leaf: np.asarray(leaf[:, :, discard:]), run(second, states)[1])
+    temperatures = np.atleast_1d(np.asarray(temperatures, np.float64))
     found = tuple(
-        average(model, jax.tree.map(lambda leaf, at=place: leaf[at], series), float(temperature))
-        for place, temperature in enumerate(np.atleast_1d(temperatures))
+        average(sampler.model, jax.tree.map(lambda leaf, at=place: leaf[at], series), float(each))
+        for place, each in enumerate(temperatures)
     )
-    return Scan(model, np.atleast_1d(np.asarray(temperatures, np.float64)), found)
+    return Scan(sampler.model, temperatures, found)
 
 
 def curie_temperature(
@@ -142,7 +148,11 @@ def curie_temperature(
     warn_if_disordered(model)
     models = [model.resized(size) for size in sizes]
     given = temperatures is not None
-    options = {"measurements": measurements, "sweeps": sweeps, "replicas": replicas, "make": make}
+    discard = max(measurements // 4, 20)
+    samplers = [make(each) for each in models]
+    compiled = [
+        runs.advance(each, measurements=discard + measurements, sweeps=sweeps) for each in samplers
+    ]
     if temperatures is None:
         center = locate(models[0], key=jax.random.fold_in(key, len(sizes)), make=make)
         temperatures = center * np.linspace(1 - width, 1 + width, num)
@@ -150,14 +160,16 @@ def curie_temperature(
     scans: tuple[Scan, ...] = ()
     for attempt in range(1 if given else ATTEMPTS):
         scans = tuple(
-            scan(
-                each,
+            _scan(
+                sampler,
+                run,
                 temperatures,
-                key=jax.random.fold_in(key, 1000 * (attempt + 1) + place),
-                discard=max(measurements // 4, 20),
-                **options,
+                jax.random.fold_in(key, 1000 * (attempt + 1) + place),
+                discard,
+                replicas,
+                "up",
             )
-            for place, each in enumerate(models)
+            for place, (sampler, run) in enumerate(zip(samplers, compiled, strict=True))
         )
         if given or attempt == ATTEMPTS - 1 or _crosses(scans[-2], scans[-1]):
             break

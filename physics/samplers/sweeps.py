@@ -60,8 +60,8 @@ def metropolis(
         new = point(2 * height - 1, turns)
         if width is not None:
             new = spins + width * new
-            new = new / jnp.sqrt(jnp.sum(new * new, 0))[None]
-        gain = jnp.sum((new - spins) * field, 0) + anisotropy * (new[2] ** 2 - spins[2] ** 2)
+            new = new / jnp.sqrt(_dot(new, new))[None]
+        gain = _dot(new - spins, field) + anisotropy * (new[2] ** 2 - spins[2] ** 2)
         return new, chance < jnp.exp(gain)
 
     return _sweep(model, move, "metropolis", axis_name)
@@ -100,13 +100,18 @@ def over_relaxation(model: SpinModel, *, axis_name: str | None = None) -> Sample
         raise ValueError("`over_relaxation` needs vector spins; take `heat_bath` or `wolff`.")
 
     def mirror(uniforms, spins, field, anisotropy):
-        square = jnp.maximum(jnp.sum(field * field, 0), 1e-20)
-        new = (2 * jnp.sum(field * spins, 0) / square)[None] * field - spins
-        new = new / jnp.sqrt(jnp.sum(new * new, 0))[None]  # Rounding would add up.
+        square = jnp.maximum(_dot(field, field), 1e-20)
+        new = (2 * _dot(field, spins) / square)[None] * field - spins
+        new = new / jnp.sqrt(_dot(new, new))[None]  # Rounding would add up.
         gain = anisotropy * (new[2] ** 2 - spins[2] ** 2)
         return new, uniforms[2] < jnp.exp(gain)
 
     return _sweep(model, mirror, "over_relaxation", axis_name)._replace(ergodic=False)
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Scalar products over the first axis, written out: a reduction would not vectorize."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def _flip(uniforms, spins, field, anisotropy):

@@ -100,7 +100,10 @@ MAGNETS = {
 }
 
 
-@pytest.mark.parametrize("name", MAGNETS)
+@pytest.mark.parametrize(
+    "name",
+    ["axis", *(pytest.param(name, marks=pytest.mark.slow) for name in ("plane", "film"))],
+)
 def test_samplers_of_vectors_agree(name):
     """Metropolis with any direction, the plainest, against the others, on nine or 18 spins."""
     terms, kt = MAGNETS[name]
