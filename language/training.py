@@ -157,7 +157,7 @@ def initial_classifier(config: LanguageRun, corpus: data.Corpus) -> TrainedClass
         params = params | {"encoder": source.params}
     norms = np.ones(len(corpus.train), np.float32)
     return TrainedClassifier(
-        sizes, corpus.classes, tokenizer, params, [params], norms, config.corpus
+        sizes, corpus.classes, tokenizer, params, [params], norms, _find(config.corpus)
     )
 
 
@@ -226,3 +226,8 @@ def measure(trained: TrainedClassifier, texts: list[data.Text]) -> Result:
     labels = np.array([each.label for each in texts])
     found = classifier.predict(trained, [each.text for each in texts]).argmax(1)
     return Result(float(np.mean(found == labels)), float(np.bincount(labels).max() / len(labels)))
+
+
+def _find(corpus: str) -> str:
+    """The corpus by a name that holds in every folder."""
+    return corpus if corpus in data.CORPORA else str(Path(corpus).resolve())

@@ -1,5 +1,6 @@
 """The page and the terminal show what was found, and no markup from outside."""
 
+import html.parser
 import io
 import re
 
@@ -68,3 +69,26 @@ def test_the_terminal_shows_both_sides(found):
     assert "boring" in printed
     assert "lovely" in printed
     assert "1.50 lower" in printed
+
+
+class Nesting(html.parser.HTMLParser):
+    """Fails where an element is closed that is not the innermost open one."""
+
+    EMPTY = ("meta", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_elements_are_nested(found):
+    parser = Nesting()
+    parser.feed(render_page(found, command="c", corpus="d"))
+    assert not parser.open
