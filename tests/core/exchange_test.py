@@ -45,6 +45,6 @@ def test_without_noise_the_loss_is_itself():
 
 
 def test_compression_needs_learners_that_average_gradients():
-    with pytest.raises(ValueError, match="add `--learners.algorithm ssgd`"):
+    with pytest.raises(ValueError, match=r"add `--learners.algorithm ssgd`"):
         CompressionConfig(scheme="scalecom").check(LearnersConfig())
     CompressionConfig(scheme="scalecom").check(LearnersConfig(algorithm="ssgd"))
