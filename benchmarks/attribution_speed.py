@@ -3,7 +3,7 @@
     pip install torch captum==0.9.0 dattri==0.3.0
     taskset -c 0 python benchmarks/attribution_speed.py
 
-All have the same weights and texts, 2 layers of size 128 with a vocabulary of 8,000 (1.3 million
+All have the same weights and texts, 2 layers of size 128 with a vocabulary of 8,000 (1.4 million
 parameters), and give <g_q, g_n> of all parameters at one checkpoint; the scores must agree.  They
 take turns in one process on one core; seconds are those of the processor, for 1,000 texts.
 Captum's exact mode differentiates one example after another; its fast modes are timed too, with how

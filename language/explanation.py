@@ -12,7 +12,7 @@ decides that, and which spans of which training texts made the model think so.
 3. Texts are ranked by that over the length of their own gradient, known from the end of training.
    Else a few texts that the model never learned, whose gradients are hundreds of times longer than
    those of the others, would explain everything.
-4. Of the first ones, both ways, every span is scored by TracIn++.
+4. Of the first ones, both ways, every span is scored by TracIn++, in the same manner.
 
 References:
     W. Zhang et al., "On Sample Based Explanation Methods for NLP: Efficiency, Faithfulness, and
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.attribution import Blocks, directional_scores, example_gradients
+from ..core.attribution import Blocks, directional_scores, example_gradients, gradient_norms
 from . import spans
 from .classifier import TrainedClassifier, predict
 from .common_directions import remove
@@ -52,7 +52,7 @@ class Evidence(NamedTuple):
 
     text: Text
     score: float  # relative influence of the whole text on the test span; positive supports
-    span: Scored  # the span that matters most for it, by TracIn++
+    span: Scored  # the span that matters most for it, by relative TracIn++
     spans: list[Scored]  # all of its spans, in falling order of |score|
 
 
@@ -78,7 +78,7 @@ def explain(
     span: tuple[int, int] | str | None = None,
     label: int | None = None,
     top: int = 5,
-    candidates: int = 20,
+    candidates: int = 10,
     longest: int = 4,
     block_size: int = 64,
     report: Callable[[int, int], None] | None = None,
@@ -183,7 +183,10 @@ def _examine(
     if not parts:
         return []
     pairs = Hidden(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
-    influence = _mean_scores(Removal(model.model), model, vectors, pairs.examples(), blocks)
+    loss = Removal(model.model)
+    influence = _mean_scores(loss, model, vectors, pairs.examples(), blocks)
+    norms = gradient_norms(loss, model.params, pairs.examples(), blocks=blocks)
+    influence = influence / (norms + FLOOR * np.median(norms))
     evidence, start = [], 0
     for row, encoded, found in places:
         values = influence[start : start + len(found)]
