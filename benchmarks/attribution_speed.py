@@ -188,8 +188,6 @@ def dattri_modes(torch, network, data, asked):
 
     weights = network.state_dict()
     task = task_module.AttributionTask(loss_func=loss, model=network, checkpoints=weights)
-        loss_func=loss, model=network, checkpoints=network.state_dict()
-    )
     method = tracin.TracInAttributor(task=task, weight_list=torch.ones(1), normalized_grad=False)
     queries = torch.utils.data.TensorDataset(*asked)
 
