@@ -117,7 +117,7 @@ def run_seed(corpus: data.Corpus, seed: int, num_subsets: int) -> dict:
         without = faithfulness.removal_weights(scores, REMOVED)
         removed = faithfulness.losses_after_training(*options, *rows, order, without)
         measures = {
-            "Sag": semantic_agreement(*embedded, scores),
+            "Sag": semantic_agreement(embedded[0], embedded[1], scores),
             "LDS": float(faithfulness.datamodeling_score(scores, subsets, after).mean()),
             "removal": float(np.mean(np.diag(removed) - whole)),
             "seconds": 1000 * seconds / TRAIN,
@@ -158,7 +158,7 @@ def score(method, model, checkpoints, start, rows, order, texts, embedded, seed)
     if method == "representer":
         return last_layer(model, params, rows)
     if method == "metagradient":
-        return attribution.metagradient_scores(loss, OPTIMIZER, start, *rows, order)
+        return attribution.metagradient_scores(loss, OPTIMIZER, start, rows[0], rows[1], order)
     solver = {
         "IF, CG": attribution.CG(steps=20),
         "IF, LiSSA": attribution.LiSSA(steps=200),

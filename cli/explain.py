@@ -32,7 +32,7 @@ class Arguments:
     """Class to explain; by default the predicted one."""
     top: int = 5
     """Training texts on each side."""
-    candidates: int = 20
+    candidates: int = 10
     """Training texts on each side whose spans are looked at."""
     longest: int = 4
     """Words of a span at most."""

@@ -36,6 +36,7 @@ class TrainedClassifier(NamedTuple):
     params: Any
     variants: Sequence[Any]  # parameters near `params`, at least one
     gradient_norms: np.ndarray  # [N] of the loss of each training text, at `params`
+    common: Any  # orthonormal directions [classes, ...], see `common_directions`
     corpus: str  # what it was trained on, see `data.load_corpus`
 
     @property
@@ -71,7 +72,7 @@ def _jitted(predict: Predict, block: Any, params: Any) -> jax.Array:
 
 def save(path: str | os.PathLike, trained: TrainedClassifier) -> None:
     """Writes one file, atomically, in float32."""
-    trees = {"params": trained.params}
+    trees = {"params": trained.params, "common": trained.common}
     trees |= {f"variant_{number}": tree for number, tree in enumerate(trained.variants)}
     header = {
         "format": FORMAT,
@@ -111,6 +112,7 @@ def load(path: str | os.PathLike) -> TrainedClassifier:
         raise ValueError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}.")
     gradient_norms = tensors.pop("gradient_norms")
     trees = jax.tree.map(jnp.asarray, nest(tensors))
+    common = trees.pop("common")
     return TrainedClassifier(
         cattrs.structure(json.loads(header["config"]), EncoderConfig),
         tuple(json.loads(header["classes"])),
@@ -118,5 +120,6 @@ def load(path: str | os.PathLike) -> TrainedClassifier:
         trees.pop("params"),
         [trees[name] for name in sorted(trees, key=lambda name: int(name.split("_")[1]))],
         gradient_norms,
+        common,
         header["corpus"],
     )

@@ -8,10 +8,11 @@ decides that, and which spans of which training texts made the model think so.
 2. Every training text is scored by its influence on the importance of the test span (TracInF with
    the importance for a query).  This is one forward pass with a derivative for each variant of the
    parameters; no gradient of a training text is ever formed.
+   What all texts of a class have in common is left out, see `common_directions`.
 3. Texts are ranked by that over the length of their own gradient, known from the end of training.
    Else a few texts that the model never learned, whose gradients are hundreds of times longer than
    those of the others, would explain everything.
-4. Of the first ones, both ways, every span is scored by TracIn++.
+4. Of the first ones, both ways, every span is scored by TracIn++, in the same manner.
 
 References:
     W. Zhang et al., "On Sample Based Explanation Methods for NLP: Efficiency, Faithfulness, and
@@ -21,18 +22,20 @@ References:
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.attribution import Blocks, tracin_f
+from ..core.attribution import Blocks, directional_scores, example_gradients, gradient_norms
 from . import spans
 from .classifier import TrainedClassifier, predict
+from .common_directions import remove
 from .data import Text, as_arrays
-from .losses import Importance, Nll
+from .losses import Importance, Nll, Removal
 from .spans import Hidden, Span
 from .tokens import Encoded
 
+FLOOR = 0.1  # of the length of a gradient, over the median
 PRICE = 0.15  # share by which the importance of a test span must grow with each further word
 
 
@@ -49,7 +52,7 @@ class Evidence(NamedTuple):
 
     text: Text
     score: float  # relative influence of the whole text on the test span; positive supports
-    span: Scored  # the span that matters most for it, by TracIn++
+    span: Scored  # the span that matters most for it, by relative TracIn++
     spans: list[Scored]  # all of its spans, in falling order of |score|
 
 
@@ -75,7 +78,7 @@ def explain(
     span: tuple[int, int] | str | None = None,
     label: int | None = None,
     top: int = 5,
-    candidates: int = 20,
+    candidates: int = 10,
     longest: int = 4,
     block_size: int = 64,
     report: Callable[[int, int], None] | None = None,
@@ -129,20 +132,20 @@ def explain(
     query = Hidden(*(field[place : place + 1] for field in hidden))
     total = len(train) * len(model.variants)
     finished = _Counter(len(train), total, report)
-    scores = tracin_f(
-        Nll(model.model),
-        model.variants,
-        as_arrays(train, model.tokenizer),
-        query.examples(),
-        query_loss=Importance(model.model),
-        blocks=Blocks(block_size, report=finished),
-    )[0]
+    vectors = [
+        remove(model.common, example_gradients(Importance(model.model), params, query.examples()))
+        for params in model.variants
+    ]
+    blocks = Blocks(block_size, report=finished)
+    scores = _mean_scores(
+        Nll(model.model), model, vectors, as_arrays(train, model.tokenizer), blocks
+    )
     # The floor keeps texts that are learned to perfection, with no gradient to speak of, in place.
-    scores = scores / (model.gradient_norms + np.median(model.gradient_norms))
+    scores = scores / (model.gradient_norms + FLOOR * np.median(model.gradient_norms))
     order = np.argsort(-scores, kind="stable")
     best, worst = order[:candidates], order[::-1][:candidates]
     supporting, opposing = (
-        _examine(model, train, rows, scores, query, longest, block_size)[:top]
+        _examine(model, train, rows, scores, vectors, longest, Blocks(block_size))[:top]
         for rows in (best[scores[best] > 0], worst[scores[worst] < 0])
     )
     return Explanation(
@@ -163,9 +166,9 @@ def _examine(
     train: Sequence[Text],
     rows: np.ndarray,
     scores: np.ndarray,
-    query: Hidden,
+    vectors: list[Any],
     longest: int,
-    block_size: int,
+    blocks: Blocks,
 ) -> list[Evidence]:
     """The spans of some training texts, all scored in one go."""
     parts, places = [], []
@@ -180,9 +183,10 @@ def _examine(
     if not parts:
         return []
     pairs = Hidden(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
-    influence = spans.span_influence(
-        model.model, model.variants, pairs, query, block_size=block_size
-    )[0]
+    loss = Removal(model.model)
+    influence = _mean_scores(loss, model, vectors, pairs.examples(), blocks)
+    norms = gradient_norms(loss, model.params, pairs.examples(), blocks=blocks)
+    influence = influence / (norms + FLOOR * np.median(norms))
     evidence, start = [], 0
     for row, encoded, found in places:
         values = influence[start : start + len(found)]
@@ -194,6 +198,17 @@ def _examine(
         listed = [_scored(encoded, *pair) for pair in zip(found, values, strict=True)]
         evidence.append(Evidence(train[row], float(scores[row]), listed[best], _sorted(listed)))
     return evidence
+
+
+def _mean_scores(
+    loss: Any, model: TrainedClassifier, vectors: list[Any], examples: Any, blocks: Blocks
+) -> np.ndarray:
+    """TracInF of one query, whose vector at each variant is given; [N]."""
+    passes = [
+        directional_scores(loss, params, vector, examples, blocks=blocks)[0]
+        for params, vector in zip(model.variants, vectors, strict=True)
+    ]
+    return np.mean(passes, axis=0)
 
 
 def _decisive(encoded: Encoded, found: Sequence[Span], values: np.ndarray) -> int:
