@@ -49,7 +49,7 @@ def test_loops_close_with_temperature_and_open_with_rate():
     assert cold.coercivity > warm.coercivity + 3 * np.hypot(cold.error, warm.error) > 0
     assert fast.coercivity > warm.coercivity + 3 * np.hypot(fast.error, warm.error)
     assert fast.rate == pytest.approx(4 * warm.rate) == pytest.approx(0.8)
-    assert cold.remanence > 0.9
+    assert 1 > cold.remanence > warm.remanence > 0.5  # spin waves take some of it
     np.testing.assert_allclose(cold.layers[:, 0], cold.magnetization.mean(0), atol=1e-5)
 
 
