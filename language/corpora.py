@@ -121,8 +121,8 @@ def _vader_lines(stem: str) -> Iterator[tuple[str, float, str]]:
         inner = _member(outer, "hutto_ICWSM_2014.tar.gz")
         with tarfile.open(fileobj=inner) as archive:
             content = _member(archive, f"{stem}_GroundTruth.txt").read()
-    for line in content.decode("latin-1").splitlines():
-        number, rating, text = line.split("\t", 2)
+    for line in content.splitlines():  # some are UTF-8, some are not
+        number, rating, text = _decode(line).split("\t", 2)
         yield number.strip(), float(rating), " ".join(text.replace("''", '"').split())
 
 
