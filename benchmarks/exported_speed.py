@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gossamer.core.quantized import Quantized
+from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech import experiment, language_model, language_model_run, transducer
 from gossamer.speech.corpus import telephone_prompts
 from gossamer.speech.decoding import beam_search, greedy_decode
@@ -39,7 +40,6 @@ from gossamer.speech.deployment.export import Fusion, export
 from gossamer.speech.front_end import recognizer_inputs
 from gossamer.speech.fusion import FusedModels
 from gossamer.speech.language_model_run import TrainedLanguageModel
-from gossamer.speech.policies import deploy_variables
 from gossamer.speech.recognizer import Recognizer
 from gossamer.speech.transcriber.front_end import FeatureStream
 from gossamer.speech.transcriber.transcriber import EncoderState, Search, Transcriber

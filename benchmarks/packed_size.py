@@ -20,8 +20,9 @@ from safetensors.numpy import load_file, save_file
 from gossamer.core.audit import audit, table
 from gossamer.core.packing import pack_tree, unpack_tree
 from gossamer.core.paths import named_leaves
+from gossamer.core.quantized_variables import deploy_variables, quantize_variables
 from gossamer.speech import language_model, transducer
-from gossamer.speech.policies import deploy_variables, named_policy, quantize_variables
+from gossamer.speech.policies import named_policy
 
 LABELS = 46
 POLICY: Any = named_policy("int4_paper")

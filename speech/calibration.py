@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from ..core.paths import named_leaves
 from ..core.quantization import Policy, fake_quantize
+from ..core.quantized_variables import WEIGHTS
 from ..core.sites import CALIBRATION, CLIPS
 from .acoustic_model import AcousticModel
 from .language_model import LanguageModel
@@ -21,8 +22,6 @@ from .transducer import Transducer
 
 Network = Transducer | LanguageModel | AcousticModel
 Batch = dict[str, jax.Array]
-
-WEIGHTS = "weights"  # key of the weights' clips beside those of the sites
 
 
 def calibrate(

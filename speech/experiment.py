@@ -27,6 +27,7 @@ from rich.console import Console
 
 from ..core import checkpoint, learners, metrics, run_folder, training
 from ..core.quantization import is_quantized
+from ..core.quantized_variables import deploy_variables
 from . import (
     engines,
     evaluation,
@@ -44,7 +45,7 @@ from .front_end import transducer_inputs
 from .fusion import FusedModels
 from .language_model import LanguageModel
 from .perturbation import TokenLogits
-from .policies import deploy_variables, named_policy
+from .policies import named_policy
 from .recognizer import Recognizer
 from .run_config import CompressionConfig, LearnersConfig, SpeechConfig
 from .transducer import Transducer

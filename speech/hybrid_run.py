@@ -29,6 +29,7 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from ..core import checkpoint, run_folder
+from ..core.quantized_variables import deploy_variables
 from . import (
     arpa,
     front_end,
@@ -49,7 +50,7 @@ from .hybrid_config import HybridRun
 from .hybrid_folder import LEXICON, PACKED, TYING, WORDS
 from .hybrid_targets import Targets
 from .lexicon import Lexicon
-from .policies import deploy_variables, named_policy
+from .policies import named_policy
 from .run_config import DataConfig
 from .tying import Tying
 

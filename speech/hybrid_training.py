@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from ..core import learners, training
+from ..core.quantized_variables import quantize_variables
 from . import recipe
 from .acoustic_model import AcousticModel, unroll
 from .calibration import clip_metrics
@@ -24,7 +25,6 @@ from .frame_batches import NO_TARGET, FrameBatches
 from .hybrid_config import HybridRun
 from .hybrid_targets import Targets
 from .perturbation import augmented_features
-from .policies import quantize_variables
 
 
 def fit(

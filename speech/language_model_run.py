@@ -26,11 +26,12 @@ import optax
 import tyro
 
 from ..core import checkpoint, learners, packing, run_folder, training
+from ..core.quantized_variables import deploy_variables
 from . import experiment, recipe, sentences, warm_start
 from .calibration import calibrate, draw_variables
 from .language_model import LanguageModel, LanguageModelConfig
 from .language_model_training import loss_function
-from .policies import PolicyName, deploy_variables, named_policy
+from .policies import PolicyName, named_policy
 from .run_config import LearnersConfig, OptimizerConfig, SpeechConfig
 from .text import Vocabulary
 

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import optax
 
 from ..core import learners, training
+from ..core.quantized_variables import quantize_variables
 from .calibration import clip_metrics
 from .language_model import LanguageModel
-from .policies import quantize_variables
 from .sentences import SentenceBatches, encode
 from .text import Vocabulary
 

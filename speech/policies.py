@@ -8,12 +8,10 @@ the auxiliary loss, which recognition does not use. ``int4_max`` is the naive co
 clip is a maximum. Which quantizer the papers gave to which tensor is not known in detail.
 """
 
-from typing import Any, Literal
-
-import jax
+from typing import Literal
 
 from ..core.blocks import MATRIX, gates
-from ..core.quantization import Policy, deploy, fake_quantize
+from ..core.quantization import Policy
 from ..core.quantizers import Quantizer, calibrated, fixed, max_abs, pact_plus, sawb_plus
 
 PolicyName = Literal["int4_paper", "int4_max", "int4_weights", "int8", "int3", "int2"]
@@ -30,29 +28,6 @@ def named_policy(name: PolicyName | None) -> Policy | None:
     if name not in _POLICIES:
         raise ValueError(f"`quantize` must be one of {', '.join(_POLICIES)}, got {name!r}.")
     return _POLICIES[name]
-
-
-def quantize_variables(policy: Policy | None, variables: dict[str, Any]) -> dict[str, Any]:
-    """A transducer's variables with weights as codes, differentiably; as they are without policy.
-
-    Args:
-        policy: the rules.
-        variables: "params", and "clips" with those of weights under "weights".
-    """
-    if policy is None:
-        return variables
-    codes = fake_quantize(policy).codes(variables["params"], variables["clips"]["weights"])
-    return variables | {"params": codes}
-
-
-def deploy_variables(policy: Policy | None, variables: dict[str, Any]) -> dict[str, Any]:
-    """A transducer's variables for recognition: weights as int8 codes, and the sites' clips."""
-    if policy is None:
-        return variables
-    # Compiled as in training: one operation after the other, scales differ in their last bits.
-    variables = deploy(jax.jit(quantize_variables, static_argnums=0)(policy, variables))
-    sites = {name: clips for name, clips in variables["clips"].items() if name != "weights"}
-    return variables | {"clips": sites}
 
 
 _MATRICES = "encoder_projection|predictor_projection|output|bottleneck|states"

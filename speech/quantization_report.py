@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..core import audit, compression, metrics, run_folder
+from ..core.quantized_variables import WEIGHTS, deploy_variables
 from . import evaluation, experiment, loader, quantization_figures, training_data
-from .calibration import WEIGHTS, calibrate
+from .calibration import calibrate
 from .front_end import transducer_inputs
-from .policies import PolicyName, deploy_variables, named_policy
+from .policies import PolicyName, named_policy
 from .quantization_study import Study, study
 from .recognizer import Recognizer
 from .run_config import SpeechConfig

@@ -16,8 +16,8 @@ from ..core.audit import Audit, audit
 from ..core.bit_allocation import OnStep, Sensitivity, sensitivity
 from ..core.compression import Compression, compression_report
 from ..core.quantization import Policy, weight_paths
+from ..core.quantized_variables import deploy_variables, quantize_variables
 from .front_end import recognizer_inputs
-from .policies import deploy_variables, quantize_variables
 from .recipe import Batch, utterance_losses
 from .run_config import DataConfig
 from .transducer import Transducer

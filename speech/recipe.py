@@ -23,9 +23,9 @@ from ..core import (
     quantization,
 )
 from ..core.quantization import is_quantized
+from ..core.quantized_variables import quantize_variables
 from .calibration import clip_metrics
 from .perturbation import TokenLogits, augmented_features, noisy_prefixes, smoothed_targets
-from .policies import quantize_variables
 from .run_config import OptimizerConfig, SpeechConfig
 from .transducer import Transducer
 from .transducer_loss import joint_transducer_loss

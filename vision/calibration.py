@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from ..core.quantization import Policy, fake_quantize
+from ..core.quantized_variables import WEIGHTS
 from ..core.sites import CALIBRATION, CLIPS
 from .models import Network
-from .policies import WEIGHTS
 from .recipe import STATISTICS
 
 

@@ -27,11 +27,12 @@ from rich.console import Console
 
 from ..core import checkpoint, exchange, learners, metrics, run_folder, training
 from ..core.moving_average import averaged_params
+from ..core.quantized_variables import deploy_variables
 from ..core.sites import CLIPS
 from . import calibration, classifier, figures, loader, recipe
 from .classifier import Classifier, Score
 from .data import ImageData, open_data
-from .policies import deploy_variables, named_policy
+from .policies import named_policy
 from .run_config import VisionConfig
 
 PACKED = "classifier.safetensors"

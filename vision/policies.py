@@ -8,17 +8,13 @@ References:
     J. Choi et al., "Accurate and Efficient 2-bit Quantized Neural Networks", 2019 (SAWB, PACT).
 """
 
-from typing import Any, Literal
-
-import jax
+from typing import Literal
 
 from ..core.blocks import FILTER
-from ..core.quantization import Policy, deploy, fake_quantize
+from ..core.quantization import Policy
 from ..core.quantizers import Quantizer, calibrated, max_abs, pact_plus, sawb_plus
-from ..core.sites import CLIPS
 
 PolicyName = Literal["int4", "int4_max", "int8"]
-WEIGHTS = "weights"  # key of the weights' clips beside those of the sites
 
 # The first and the last layer by their names in the definitions.
 _FIRST = r"(conv1|features\.0|features\.0\.0|features\.conv0|pre_layers\.0)"
@@ -36,33 +32,6 @@ def named_policy(name: PolicyName | None) -> Policy | None:
     if name not in _POLICIES:
         raise ValueError(f"`quantize` must be one of {', '.join(_POLICIES)}, got {name!r}.")
     return _POLICIES[name]
-
-
-def quantize_variables(policy: Policy | None, variables: dict[str, Any]) -> dict[str, Any]:
-    """A network's variables with weights as codes, differentiably; as they are without policy.
-
-    Args:
-        policy: the rules.
-        variables: "params", and "clips" with those of weights under "weights".
-    """
-    if policy is None:
-        return variables
-    codes = fake_quantize(policy).codes(variables["params"], variables[CLIPS][WEIGHTS])
-    return variables | {"params": codes}
-
-
-def deploy_variables(policy: Policy | None, variables: dict[str, Any]) -> dict[str, Any]:
-    """A network's variables for inference: weights as int8 codes, and the sites' clips."""
-    if policy is None:
-        return variables
-    # Compiled as in training: one operation after the other, scales differ in their last bits.
-    variables = deploy(jax.jit(quantize_variables, static_argnums=0)(policy, variables))
-    return variables | {CLIPS: sites_of(variables)}
-
-
-def sites_of(variables: dict[str, Any]) -> dict[str, Any]:
-    """The clips of activations, without those of weights."""
-    return {name: clips for name, clips in variables[CLIPS].items() if name != WEIGHTS}
 
 
 def _policy(weight: Quantizer, site: Quantizer) -> Policy:

@@ -20,9 +20,10 @@ import optax
 
 from ..core import exchange, quantization
 from ..core.moving_average import moving_average
+from ..core.quantized_variables import quantize_variables, sites_of
 from ..core.sites import CLIPS
 from .models import Network
-from .policies import named_policy, quantize_variables, sites_of
+from .policies import named_policy
 from .run_config import OptimizerConfig, VisionConfig
 
 Batch = dict[str, jax.Array]

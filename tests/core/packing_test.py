@@ -10,9 +10,10 @@ from safetensors.numpy import load_file, save_file
 from gossamer.core.compression import compression_report
 from gossamer.core.packing import pack_tree, read_format, unpack_tree, write
 from gossamer.core.quantized import Quantized
+from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech.language_model import PRESETS as LM_PRESETS
 from gossamer.speech.language_model import LanguageModel
-from gossamer.speech.policies import deploy_variables, named_policy
+from gossamer.speech.policies import named_policy
 from gossamer.speech.transducer import PRESETS, Transducer
 
 SHAPES = [(2, 5, 12), (1, 1), (3, 7), (2, 16, 8), (13, 2)]

@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech.beam import beam_search
 from gossamer.speech.calibration import draw_variables
 from gossamer.speech.fusion import FusedModels, density_ratio, shallow_fusion, tune
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
-from gossamer.speech.policies import deploy_variables, named_policy
+from gossamer.speech.policies import named_policy
 
 VOCABULARY = 3
 EXTERNAL = np.array([[0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [0.2, 0.5, 0.3]], np.float32)

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech import language_model_run
 from gossamer.speech.calibration import draw_variables
 from gossamer.speech.language_model import LanguageModelConfig
 from gossamer.speech.language_model_audit import describe, is_language_model
 from gossamer.speech.language_model_run import TrainedLanguageModel
-from gossamer.speech.policies import deploy_variables
 from gossamer.speech.text import Vocabulary
 
 pytestmark = pytest.mark.usefixtures("plain_code")

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from gossamer.core.audit import audit, float_share
+from gossamer.core.quantized_variables import deploy_variables, quantize_variables
 from gossamer.speech import language_model_run
 from gossamer.speech.calibration import calibrate, draw_variables
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
 from gossamer.speech.language_model_run import TrainedLanguageModel
-from gossamer.speech.policies import deploy_variables, named_policy, quantize_variables
+from gossamer.speech.policies import named_policy
 from gossamer.speech.sentences import pad
 from gossamer.speech.text import Vocabulary
 

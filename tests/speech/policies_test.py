@@ -10,8 +10,9 @@ from gossamer.core import learners, training
 from gossamer.core.audit import audit
 from gossamer.core.paths import join, named_leaves
 from gossamer.core.quantization import fake_quantize, is_quantized
+from gossamer.core.quantized_variables import deploy_variables, quantize_variables
 from gossamer.speech import recipe
-from gossamer.speech.policies import deploy_variables, named_policy, quantize_variables
+from gossamer.speech.policies import named_policy
 from gossamer.speech.run_config import (
     AugmentationConfig,
     LearnersConfig,

@@ -8,10 +8,11 @@ import pytest
 
 from gossamer.core.audit import float_share
 from gossamer.core.compression import compression_report
+from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech import features
 from gossamer.speech.calibration import calibrate
 from gossamer.speech.front_end import transducer_inputs
-from gossamer.speech.policies import deploy_variables, named_policy
+from gossamer.speech.policies import named_policy
 from gossamer.speech.quantization_study import study
 from gossamer.speech.recipe import utterance_losses
 from gossamer.speech.run_config import DataConfig

@@ -8,11 +8,12 @@ import pytest
 
 from gossamer.core.audit import audit
 from gossamer.core.quantized import FLOAT
+from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech import recognizer
 from gossamer.speech.calibration import draw_variables
 from gossamer.speech.fusion import FusedModels
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
-from gossamer.speech.policies import deploy_variables, named_policy
+from gossamer.speech.policies import named_policy
 from gossamer.speech.run_config import DataConfig
 from gossamer.speech.transducer import Transducer, TransducerConfig
 

@@ -10,9 +10,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gossamer.core.paths import named_leaves
+from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech import recognizer
 from gossamer.speech.calibration import first_clips
-from gossamer.speech.policies import deploy_variables, named_policy
+from gossamer.speech.policies import named_policy
 from gossamer.speech.recognizer import Recognizer
 from gossamer.speech.run_config import DataConfig, SpeechConfig
 from gossamer.speech.text import Vocabulary

@@ -9,8 +9,9 @@ import pytest
 from gossamer.core.audit import audit, float_share
 from gossamer.core.exchange import LearnersConfig
 from gossamer.core.quantization import fake_quantize, is_quantized
+from gossamer.core.quantized_variables import deploy_variables, quantize_variables, sites_of
 from gossamer.vision import data, experiment, models, recipe
-from gossamer.vision.policies import deploy_variables, named_policy, quantize_variables, sites_of
+from gossamer.vision.policies import named_policy
 from gossamer.vision.run_config import DataConfig, NetworkConfig, OptimizerConfig, VisionConfig
 
 CONFIG = VisionConfig(

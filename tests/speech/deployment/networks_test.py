@@ -7,9 +7,10 @@ import onnx
 import onnxruntime
 import pytest
 
+from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech.deployment import networks
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
-from gossamer.speech.policies import deploy_variables, named_policy
+from gossamer.speech.policies import named_policy
 
 # Sums of few numbers in another order, and the nonlinearities of another library.
 CLOSE = {"rtol": 1e-5, "atol": 2e-5}
