@@ -178,8 +178,8 @@ def fake_espeak(tmp_path, monkeypatch) -> None:
 @pytest.fixture(scope="session")
 def make_recognizer() -> Callable[..., Any]:
     """``(quantize, normalization, **sizes) -> Recognizer``: random, tiny, emits some labels."""
+    from gossamer.core.quantized_variables import deploy_variables
     from gossamer.speech import experiment
-    from gossamer.speech.policies import deploy_variables
     from gossamer.speech.recognizer import Recognizer
     from gossamer.speech.run_config import DataConfig, SpeechConfig
     from gossamer.speech.text import Vocabulary
@@ -280,7 +280,8 @@ def all_paths() -> Callable[..., list[tuple[tuple[int, ...], tuple[int, ...], fl
         arcs: dict[int, list] = {}
         for source, *arc in zip(*(x.tolist() for x in automaton[:5]), strict=True):
             arcs.setdefault(source, []).append(arc)
-        paths, stack = [], [(0, (), (), 0.0)]
+        paths = []
+        stack: list[tuple[int, tuple[int, ...], tuple[int, ...], float]] = [(0, (), (), 0.0)]
         while stack:
             state, inputs, outputs, cost = stack.pop()
             if len(inputs) == frames:
