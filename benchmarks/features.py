@@ -1,5 +1,6 @@
 """Log-mel features against kaldi-native-fbank and against our own steps with a Fourier transform.
 
+    pip install 'kaldi-native-fbank>=1.22.4'
     python benchmarks/features.py
 
 All compute the same 40 filters from the same samples in one process, by turns, on 1 and 10 minutes

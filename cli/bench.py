@@ -1,107 +1,103 @@
-"""``gossamer bench study``: the large-batch study of image classifiers."""
+"""``gossamer bench``: lists the benchmarks and runs them, with a record of machine and versions."""
 
-import dataclasses
+import datetime
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import tyro
+from . import benchmark_scripts
+from .benchmark_scripts import Script
 
-from ..vision.study import StudyConfig
+USAGE = """usage: gossamer bench NAME [options of NAME]
 
-USAGE = """usage: gossamer bench STUDY ...
+Run a benchmark: gossamer and its peers by turns on the same inputs. What it prints, the machine and
+all versions are kept in runs/bench/NAME-TIME.json (elsewhere: GOSSAMER_BENCH).
 
-studies:
-  study     networks times methods times batch sizes, rates and seeds
-
-examples:
-  gossamer bench study --networks resnet18 vgg19 --batches 1 16
-  gossamer bench study --help
-
-Comparisons with other libraries are the scripts in benchmarks/."""
-
-DESCRIPTION = """Train networks with several methods at growing batches, and end with a table and
-plots. The same command continues an interrupted study; several processes share one by --part.
+{names}
 
 examples:
-  gossamer bench study                                 ten networks on the bundled images
-  gossamer bench study --networks resnet18 --methods ssgd dpsgd scalecom --seeds 0 1 2
-  gossamer bench study --networks vgg19 --rates 1 2 4 --diagnose --slices
-  gossamer bench study --scale cifar --part 1 8        one of eight processes
-  gossamer bench study --table-only                    the table of what is finished"""
+  gossamer bench lstm
+  gossamer bench lstm --help
+  gossamer bench study --networks resnet18 vgg19 --batches 1 16"""
 
-
-@dataclasses.dataclass(frozen=True)
-class Arguments(StudyConfig):
-    """A grid and where it goes."""
-
-    folder: Path = Path("runs/study")
-    """Folder of the runs, the table and the plots."""
-    part: tuple[int, int] = (1, 1)
-    """K N: run the K-th of N parts of the grid; the table has what is finished of all."""
-    table_only: bool = False
-    """Train nothing."""
+WIDTH = 26  # of the names
+STUDY = "networks times methods times batch sizes, rates and seeds, on images"
 
 
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
+    if words[:1] == ["study"]:
+        from . import bench_study
+
+        return bench_study.main(words[1:])
+    scripts = benchmark_scripts.find()
     if not words or words[0] in ("-h", "--help"):
-        print(USAGE)
+        print(USAGE.format(names=_list(scripts)))
         return 0
-    if words[0] != "study":
-        raise ValueError(f"no study {words[0]!r}; there is: study.")
-    chosen = tyro.cli(
-        Arguments, prog="gossamer bench study", description=DESCRIPTION, args=words[1:]
-    )
-    names = [field.name for field in dataclasses.fields(StudyConfig)]
-    study = StudyConfig(**{name: getattr(chosen, name) for name in names})
-    study.check()
-    _offer_devices(study)
-    from ..vision import study as studies
-
-    if not chosen.table_only:
-        for _ in studies.run(study, chosen.folder, part=chosen.part):
-            _report(study, chosen.folder)
-    print(f"\n{_report(study, chosen.folder)}")
-    return 0
+    name, *options = words
+    if name not in scripts:
+        known = ", ".join(["study", *scripts])
+        raise ValueError(
+            f"no benchmark {name!r}; choose from {known}."
+            if scripts
+            else f"no benchmark {name!r}: an installed gossamer has the study alone, the scripts "
+            "are in the folder benchmarks of its repository; install that with `pip install -e .`."
+        )
+    if "-h" in options or "--help" in options:
+        return subprocess.run([sys.executable, scripts[name].path, *options]).returncode
+    return _run(scripts[name], options)
 
 
-def _report(study: StudyConfig, folder: Path) -> str:
-    """Writes the table and the plots of what is finished, and returns the table."""
-    from ..vision import study as studies
-    from ..vision import study_results
-
-    rows = studies.finished(study, folder)
-    if not rows:
-        return f"Nothing is finished in {folder}."
-    number = studies.num_classes(study)
+def _list(scripts: dict[str, Script]) -> str:
+    """Every benchmark with its purpose, and the peers that are not there."""
     lines = [
-        study_results.table(rows, number),
-        "",
-        "training loss (median of seeds), accuracy, converged/seeds",
-        *_comparisons(rows, number),
+        "benchmarks (+ a peer that is installed, - one that is not):",
+        f"  {'study':<{WIDTH}}{STUDY}",
     ]
-    text = "\n".join(lines)
-    (folder / "table.txt").write_text(f"{text}\n", encoding="utf-8")
-    study_results.draw(rows, number, folder / "accuracy.png")
-    study_results.draw_rates(rows, folder / "learning_rates.png")
-    study_results.draw_slices(rows, folder / "slices.png")
-    return text
+    for name, script in scripts.items():
+        lines.append(f"  {name:<{WIDTH}}{script.purpose}")
+        if script.peers:
+            marks = (f"{'+' if found else '-'} {peer}" for peer, found in script.versions().items())
+            lines.append(f"  {'':<{WIDTH}}{'  '.join(marks)}")
+    return "\n".join(lines)
 
 
-def _comparisons(rows: list, number: int) -> list[str]:
-    from ..vision import study_results
-
-    methods = list(dict.fromkeys(row.method for row in rows))
-    if "SSGD" not in methods:
-        return []
-    return [
-        study_results.compare(rows, number, method, "SSGD")
-        for method in methods
-        if method != "SSGD"
-    ]
-
-
-def _offer_devices(study: StudyConfig) -> None:
-    """A CPU device for each learner: convolutions are slow where all share one."""
-    import jax
-
-    jax.config.update("jax_num_cpu_devices", study.runs()[0].config.learners.number)
+def _run(script: Script, options: list[str]) -> int:
+    """Runs a script, shows what it prints, and writes the record."""
+    missing = [peer for peer, version in script.versions().items() if not version]
+    if missing:
+        print(f"without {', '.join(missing)}: pip install {' '.join(missing)}", file=sys.stderr)
+    started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+    lines = []
+    command = [sys.executable, "-u", str(script.path), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line.rstrip("\n"))
+    host = benchmark_scripts.describe_host()
+    record = {
+        "command": shlex.join(["gossamer", "bench", script.name, *options]),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - clock, 1),
+        "exit_status": process.returncode,
+        "host": host,
+        "versions": benchmark_scripts.own_versions() | script.versions(),
+        "output": lines,
+    }
+    folder = Path(os.environ.get("GOSSAMER_BENCH", "runs/bench"))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{script.name}-{started:%Y%m%d-%H%M%S}.json"
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    draft.replace(path)
+    print("\n" + ", ".join(f"{what} {value}" for what, value in host.items()))
+    print(
+        ", ".join(f"{name} {version or 'absent'}" for name, version in record["versions"].items())
+    )
+    print(path)
+    return process.returncode

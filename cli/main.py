@@ -18,7 +18,7 @@ COMMANDS = {
     "export": "write a recognizer that runs without JAX",
     "corpus": "list licensed recordings, or make synthetic ones",
     "alternatives": "decode n-best lists of a corpus",
-    "bench": "run the large-batch study of image classifiers",
+    "bench": "list and run benchmarks, and the large-batch study of images",
     "exciton": "solve the exciton of a monolayer in an electric field",
     "spins": "simulate a layered magnet: Curie temperature, order, hysteresis",
 }

@@ -50,8 +50,8 @@ class Arguments:
     """Independent runs at each temperature."""
     temperature: float = 300.0
     """Of the hysteresis loops, K."""
-    amplitude: float = 120.0
-    """Of the field of the loops, T."""
+    amplitude: float | None = None
+    """Of the field of the loops, T; by default 1.3 times 2 K / mu."""
     loop_steps: int = 100
     """Sweeps at each field of a loop."""
     seed: int = 0

@@ -129,7 +129,7 @@ def draw_loops(parts: dict[str, Part]) -> "Figure":
             )  # fmt: skip
         panel.set(xlabel="Field (T)")
         panel.axhline(0, color=_GRAY, linewidth=0.6)
-        panel.legend(frameon=False, fontsize=8, loc="upper left")
+        panel.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         _plain(panel)
     panels[0].set_ylabel("Magnetization")
     return figure

@@ -28,6 +28,7 @@ from typing import Literal
 
 from .interactions.model import SpinModel
 from .lattice import Kind, Lattice, Stacking
+from .units import BOHR_MAGNETON
 
 Law = Literal["constant", "surface"]
 LAWS: tuple[Law, ...] = ("constant", "surface")
@@ -65,6 +66,11 @@ class Magnet:
         if law == "constant":
             return self.anisotropy
         return self.bulk_anisotropy + (self.anisotropy - self.bulk_anisotropy) / layers
+
+    @property
+    def switching_field(self) -> float:
+        """2 |K| / mu in T, at which a single domain of the monolayer turns over without heat."""
+        return 2 * abs(self.anisotropy) / (self.moment * BOHR_MAGNETON)
 
     def model(self, size: int, *, layers: int = 1, law: Law = "constant") -> SpinModel:
         """A film of `size x size` cells, periodic in the plane."""

@@ -39,7 +39,7 @@ class Settings:
     measurements: int = 600  # of each replica and temperature
     replicas: int = 4
     temperature: float = 300.0  # K, of the loops
-    amplitude: float = 120.0  # T, of the loops
+    amplitude: float | None = None  # T, of the loops; by default above that of a single domain
     loop_steps: int = 100  # sweeps at each field
     loop_size: int = 24  # cells
     depth: float = 20.0  # nm, to which light reaches
@@ -118,11 +118,10 @@ def check(magnet: Magnet, settings: Settings) -> None:
             "`measurements` must be at least 20 and `replicas` at least 1, got "
             f"{settings.measurements} and {settings.replicas}."
         )
-    if not (settings.temperature > 0 and settings.amplitude > 0):
-        raise ValueError(
-            "`temperature` and `amplitude` must be positive, got "
-            f"{settings.temperature} K and {settings.amplitude} T."
-        )
+    if not settings.temperature > 0:
+        raise ValueError(f"`temperature` must be positive, in K, got {settings.temperature}.")
+    if settings.amplitude is not None and not settings.amplitude > 0:
+        raise ValueError(f"`amplitude` must be positive, in T, got {settings.amplitude}.")
     for size in (*settings.sizes, settings.loop_size):
         magnet.model(size)
 
@@ -196,7 +195,7 @@ def _loop(
         model,
         factor * settings.temperature,
         key=key,
-        amplitude=settings.amplitude,
+        amplitude=settings.amplitude or 1.3 * magnet.switching_field,
         steps=max(settings.loop_steps // faster, 1),
         replicas=settings.replicas,
     )

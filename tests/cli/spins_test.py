@@ -71,7 +71,7 @@ def test_sets_are_listed(capsys):
         (["--layers", "3:1"], "`--layers` must be FIRST:LAST"),
         (["--sizes", "12", "20"], "`size` along a1 must be a multiple of 3"),
         (["--stacking", "ABC"], "`stacking` must be AA or AB"),
-        (["--temperature", "0"], "`temperature` and `amplitude` must be positive"),
+        (["--temperature", "0"], "`temperature` must be positive"),
     ],
 )
 def test_bad_words_are_one_clear_line(tmp_path, capsys, words, match):

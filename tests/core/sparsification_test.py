@@ -120,7 +120,7 @@ def test_rates_of_layers_follow_their_work():
 
 @pytest.mark.slow
 def test_the_filter_rescues_coarse_compression_at_a_scaled_learning_rate(digits):
-    """Sixteen learners, one element of 128: see benchmarks/scaled_rate.py."""
+    """Sixteen learners, one element of 128: see benchmarks/compressed_training.py."""
 
     def losses(compressor, rate, beta):
         link = error_feedback(compressor, rate, beta=beta, warmup_steps=30)

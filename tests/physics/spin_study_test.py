@@ -70,12 +70,17 @@ def test_tables(tmp_path, spin_parts):
         ({"sizes": (12,)}, "`sizes` must be at least two"),
         ({"sizes": (12, 25)}, "multiple of 3"),
         ({"measurements": 5}, "`measurements` must be at least 20"),
-        ({"temperature": 0.0}, "`temperature` and `amplitude` must be positive"),
+        ({"temperature": 0.0}, "`temperature` must be positive"),
+        ({"amplitude": 0.0}, "`amplitude` must be positive"),
     ],
 )
 def test_bad_settings(change, match):
     with pytest.raises(ValueError, match=match):
         spin_study.check(VANADIUM, dataclasses.replace(Settings(), **change))
+
+
+def test_the_field_at_which_a_single_domain_turns_over():
+    assert VANADIUM.switching_field == pytest.approx(2 * 3.61 / 0.0578838)
 
 
 def test_laws_of_thickness():

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from gossamer.cli import bench
+from gossamer.cli import bench, bench_study
 from gossamer.core import metrics
 from gossamer.vision import experiment, study
 from gossamer.vision.study import StudyConfig
@@ -106,7 +106,7 @@ def test_grids_that_would_fail_are_refused(options, message, tmp_path):
 
 
 def test_the_command_ends_with_a_table_and_plots(tmp_path, trained, monkeypatch, capsys):
-    monkeypatch.setattr(bench, "_offer_devices", lambda study: None)  # tests have theirs
+    monkeypatch.setattr(bench_study, "_offer_devices", lambda study: None)  # tests have theirs
     folder = tmp_path / "study"
     words = ["study", "--networks", "resnet18", "--batches", "1", "16", "--folder", str(folder)]
     assert bench.main([*words, "--table-only"]) == 0
@@ -124,10 +124,3 @@ def test_the_command_ends_with_a_table_and_plots(tmp_path, trained, monkeypatch,
     )
     for name in ("accuracy.png", "learning_rates.png"):
         assert (folder / name).stat().st_size > 5000
-
-
-def test_the_command_names_its_studies(capsys):
-    assert bench.main([]) == 0
-    assert "gossamer bench study" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="no study 'speed'"):
-        bench.main(["speed"])
