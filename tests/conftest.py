@@ -195,7 +195,7 @@ def make_recognizer() -> Callable[..., Any]:
     }
     clips = {"clip_low": -2.0, "clip_high": 2.5, "clip": 0.8}
 
-    def make(quantize=None, normalization="recording", blank_bias=2.0, **changes):
+    def make(quantize=None, normalization: Any = "recording", blank_bias=2.0, **changes):
         config = SpeechConfig(
             data=DataConfig(normalization=normalization),
             model=TransducerConfig(**(sizes | changes)),
