@@ -22,6 +22,7 @@ import cattrs
 import numpy as np
 import prompts_paired
 
+from gossamer.core import whole_file
 from gossamer.speech import corpus, experiment, nbest_lists, recognizer
 from gossamer.speech.configs import CONFIGS
 from gossamer.speech.run_config import SpeechConfig
@@ -86,9 +87,7 @@ def store_result(name: str, errors: np.ndarray) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = read_results() | {name: [int(number) for number in errors]}
         lines = [f"  {json.dumps(key)}: {json.dumps(known[key])}" for key in sorted(known)]
-        partial = RESULTS.with_suffix(".partial")
-        partial.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-        partial.replace(RESULTS)
+        whole_file.write_text(RESULTS, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def configure(change: str, steps: int, rate: float, seed: int, lists: str) -> SpeechConfig:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from ..core import whole_file
 from . import benchmark_scripts
 from .benchmark_scripts import Script
 
@@ -92,9 +93,7 @@ def _run(script: Script, options: list[str]) -> int:
     folder = Path(os.environ.get("GOSSAMER_BENCH", "runs/bench"))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{script.name}-{started:%Y%m%d-%H%M%S}.json"
-    draft = path.with_suffix(".part")
-    draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    draft.replace(path)
+    whole_file.write_text(path, json.dumps(record, indent=1) + "\n")
     print("\n" + ", ".join(f"{what} {value}" for what, value in host.items()))
     print(
         ", ".join(f"{name} {version or 'absent'}" for name, version in record["versions"].items())

@@ -18,7 +18,6 @@ and messages that were on their way are computed anew, in another order of event
 not end in the same bits.
 """
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -187,6 +186,4 @@ def _consensus_distance(params: Any) -> jax.Array:
 def _store(path: Path, trace: traces.Trace) -> None:
     """Writes a trace, all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"draft-{path.name}")
-    traces.save(draft, trace)
-    os.replace(draft, path)
+    traces.save(path, trace)

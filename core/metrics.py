@@ -8,7 +8,6 @@ nothing but the line it was writing; a torn last line is ignored when the file i
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 
 import jax
 import numpy as np
+
+from . import whole_file
 
 LOG_NAME = "metrics.jsonl"
 
@@ -166,9 +167,7 @@ def cut_log(path: str | Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    whole_file.write_text(path, "".join(line + "\n" for line in kept))
 
 
 def _whole_lines(path: Path) -> Iterator[str]:

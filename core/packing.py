@@ -11,7 +11,6 @@ and ``path.scale``, float32; what else is needed to unpack it goes into a table 
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from . import integers
+from . import integers, whole_file
 from .compression import storage_bits
 from .paths import named_leaves
 from .quantization import is_quantized
@@ -38,9 +37,8 @@ def write(path: str | os.PathLike, params: Any, header: dict[str, str]) -> None:
         header: what else belongs into the file, "format" among it.
     """
     tensors, table = pack_tree(params)
-    partial_path = Path(f"{os.fspath(path)}.partial")
-    save_file(tensors, partial_path, metadata=header | {"codes": json.dumps(table)})
-    partial_path.replace(path)
+    with whole_file.draft(path) as part:
+        save_file(tensors, part, metadata=header | {"codes": json.dumps(table)})
 
 
 def read(

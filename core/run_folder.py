@@ -21,8 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from . import whole_file
+
 PACKAGES = ("gossamer", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-OWN_FILES = {"versions.json", "versions.json.tmp", "seed", "seed.tmp", "config.json.tmp"}
+OWN_FILES = {"versions.json", "seed"}
 
 
 def open_run(
@@ -54,16 +56,16 @@ def open_run(
         _warn_of_other_versions(folder)
         return folder
     # A process killed in this function leaves some of its own files, which are written anew.
-    if folder.is_dir() and any(entry.name not in OWN_FILES for entry in folder.iterdir()):
+    if folder.is_dir() and not all(_is_own(entry) for entry in folder.iterdir()):
         raise ValueError(
             f"`folder` must be new, empty or hold a run, got {folder} with other files; choose "
             "another folder with --run."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "versions.json", json.dumps(versions(), indent=2) + "\n")
-    _write(folder / "seed", f"{seed}\n")
+    whole_file.write_text(folder / "versions.json", json.dumps(versions(), indent=2) + "\n")
+    whole_file.write_text(folder / "seed", f"{seed}\n")
     # The configuration comes last: a folder that has it is complete.
-    _write(folder / "config.json", json.dumps(content, indent=2) + "\n")
+    whole_file.write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")
     return folder
 
 
@@ -161,7 +163,6 @@ def _encode(value: Any) -> Any:
     )
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+def _is_own(entry: Path) -> bool:
+    """Whether a file is what an interrupted opening of a folder leaves."""
+    return entry.name in OWN_FILES or (entry.name.startswith(".") and entry.suffix == ".part")

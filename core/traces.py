@@ -27,6 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import whole_file
+
 ALL = -1
 """The `learner` of an event in which all learners act together."""
 NOBODY = -1
@@ -234,14 +236,15 @@ def summarize(trace: Trace) -> Summary:
 
 
 def save(path: str | Path, trace: Trace) -> None:
-    """Writes a trace as compressed npz, without pickle; `path` must end in ".npz".
+    """Writes a trace as compressed npz, without pickle, all of it or nothing.
 
     Raises:
-        ValueError: if it does not.
+        ValueError: if `path` does not end in ".npz".
     """
     if Path(path).suffix != ".npz":
         raise ValueError(f'`path` must end in ".npz", got {path}.')
-    np.savez_compressed(path, allow_pickle=False, **trace._asdict())
+    with whole_file.draft(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **trace._asdict())
 
 
 def load(path: str | Path) -> Trace:

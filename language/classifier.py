@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ..core import whole_file
 from ..core.attribution.blocks import Blocks
 from ..core.paths import named_leaves
 from .losses import Predict, nest
@@ -84,9 +85,8 @@ def save(path: str | os.PathLike, trained: TrainedClassifier) -> None:
     }
     trees["gradient_norms"] = trained.gradient_norms
     tensors = {name: np.asarray(leaf) for name, leaf in named_leaves(trees)}
-    partial_path = Path(f"{os.fspath(path)}.partial")
-    save_file(tensors, partial_path, metadata=header)
-    partial_path.replace(path)
+    with whole_file.draft(path) as part:
+        save_file(tensors, part, metadata=header)
 
 
 def load(path: str | os.PathLike) -> TrainedClassifier:

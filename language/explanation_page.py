@@ -8,9 +8,8 @@ import html
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 
-from .. import __version__
+from ..core import page, whole_file
 from .explanation import Evidence, Explanation, Scored
 
 CONTEXT = 3  # further spans of a training text that are told
@@ -56,15 +55,11 @@ def write_page(
         command: the command line that made it, told on the page.
         corpus: what the model was trained on.
     """
-    path = Path(path)
-    part = path.with_suffix(".part")
-    part.write_text(render_page(explanation, command=command, corpus=corpus), encoding="utf-8")
-    part.replace(path)
+    whole_file.write_text(path, render_page(explanation, command=command, corpus=corpus))
 
 
 def render_page(explanation: Explanation, *, command: str, corpus: str) -> str:
     """The page as text."""
-    frame = Template(Path(__file__).with_name("explanation.html").read_text(encoding="utf-8"))
     strongest = max(
         [abs(each.span.score) for each in explanation.supporting + explanation.opposing],
         default=1.0,
@@ -72,7 +67,8 @@ def render_page(explanation: Explanation, *, command: str, corpus: str) -> str:
     label = explanation.classes[explanation.label]
     words = explanation.text[explanation.span.start : explanation.span.end]
     best = int(explanation.probabilities.argmax())
-    return frame.substitute(
+    return page.fill(
+        Path(__file__).with_name("explanation.html"),
         label=html.escape(label),
         text=_mark(explanation.text, [explanation.span], "test"),
         verdict=(
@@ -89,16 +85,18 @@ def render_page(explanation: Explanation, *, command: str, corpus: str) -> str:
         total=f"{len(explanation.scores):,}",
         corpus=html.escape(corpus),
         command=html.escape(command),
-        version=html.escape(__version__),
     )
 
 
 def _probabilities(explanation: Explanation) -> str:
     order = explanation.probabilities.argsort()[::-1]
-    return "".join(
-        f"<div><dt>{html.escape(explanation.classes[number])}</dt>"
-        f"<dd>{100 * explanation.probabilities[number]:.1f}%</dd></div>"
-        for number in order[:6]
+    return page.definitions(
+        {
+            html.escape(
+                explanation.classes[number]
+            ): f"{100 * explanation.probabilities[number]:.1f}%"
+            for number in order[:6]
+        }
     )
 
 

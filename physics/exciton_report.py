@@ -4,22 +4,15 @@ Its frame is `exciton_report.html` beside this file; the functions here fill it.
 from outside passes through `html.escape`.
 """
 
-import base64
 import html
-import io
 import os
 from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import __version__
+from ..core import page, whole_file
 from . import exciton_figures
 from .exciton_study import Study
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FIGURES = {
     "maps": exciton_figures.draw_maps,
@@ -42,33 +35,26 @@ def write_figures(study: Study, folder: str | os.PathLike[str], command: str) ->
     """
     images = {}
     for name, draw in FIGURES.items():
-        images[name] = _to_png(draw(study))
+        images[name] = page.to_png(draw(study))
         (Path(folder) / f"{name}.png").write_bytes(images[name])
-    page = Path(folder) / "exciton.html"
-    part = page.with_suffix(".part")
-    part.write_text(render_page(study, images, command), encoding="utf-8")
-    part.replace(page)
-    return page
+    path = Path(folder) / "exciton.html"
+    whole_file.write_text(path, render_page(study, images, command))
+    return path
 
 
 def render_page(study: Study, images: dict[str, bytes], command: str) -> str:
     """The page as text; `images` holds a PNG for each name in `FIGURES`."""
-    frame = Template(Path(__file__).with_name("exciton_report.html").read_text(encoding="utf-8"))
     fill = {
         "title": html.escape(study.material.name or "Exciton"),
         "verdict": _tell(study),
-        "material": _list(_material_rows(study)),
+        "material": page.definitions(_material_rows(study)),
         "states": _table(study),
         "notes": "".join(f"<li>{html.escape(note)}</li>" for note in study.notes)
         or "<li>All followed states are converged to 0.1 meV.</li>",
         "command": html.escape(command),
-        "version": html.escape(__version__),
     }
-    embedded = {
-        name: "data:image/png;base64," + base64.b64encode(image).decode()
-        for name, image in images.items()
-    }
-    return frame.substitute(fill, **embedded)
+    embedded = {name: page.to_url(image) for name, image in images.items()}
+    return page.fill(Path(__file__).with_name("exciton_report.html"), **fill, **embedded)
 
 
 def _tell(study: Study) -> str:
@@ -110,11 +96,6 @@ def _material_rows(study: Study) -> dict[str, str]:
     return rows
 
 
-def _list(rows: dict[str, str]) -> str:
-    cells = (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows.items())
-    return "".join(cells)
-
-
 def _table(study: Study) -> str:
     """Energies, widths and strengths at up to nine fields."""
     places = np.unique(np.linspace(0, len(study.fields) - 1, 9).round().astype(int))
@@ -131,9 +112,3 @@ def _table(study: Study) -> str:
             ]
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return "\n".join(lines)
-
-
-def _to_png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, facecolor="white")
-    return buffer.getvalue()

@@ -4,21 +4,14 @@ Its frame is `spin_report.html` beside this file; the functions here fill it.  W
 outside passes through `html.escape`.
 """
 
-import base64
 import html
-import io
 import os
 from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING
 
-from .. import __version__
+from ..core import page, whole_file
 from . import spin_figures
 from .spin_materials import Magnet
 from .spin_study import Part, Settings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FIGURES = {
     "curie": spin_figures.draw_curie,
@@ -50,13 +43,11 @@ def write_figures(
     """
     images = {}
     for name, draw in FIGURES.items():
-        images[name] = _to_png(draw(parts))
+        images[name] = page.to_png(draw(parts))
         (Path(folder) / f"{name}.png").write_bytes(images[name])
-    page = Path(folder) / "spins.html"
-    draft = page.with_suffix(".part")
-    draft.write_text(render_page(magnet, settings, parts, images, command), encoding="utf-8")
-    draft.replace(page)
-    return page
+    path = Path(folder) / "spins.html"
+    whole_file.write_text(path, render_page(magnet, settings, parts, images, command))
+    return path
 
 
 def render_page(
@@ -67,23 +58,18 @@ def render_page(
     command: str,
 ) -> str:
     """The page as text; `images` holds a PNG for each name in `FIGURES`."""
-    frame = Template(Path(__file__).with_name("spin_report.html").read_text(encoding="utf-8"))
     notes = dict.fromkeys(note for part in parts.values() for note in part.get("notes", []))
     fill = {
         "title": html.escape(magnet.name or "Magnet"),
         "verdict": _tell(parts),
-        "material": _list(_rows(magnet, settings)),
+        "material": page.definitions(_rows(magnet, settings)),
         "curie_rows": _curie_table(parts),
         "loop_rows": _loop_table(parts),
         "notes": "".join(f"<li>{html.escape(note)}</li>" for note in notes),
         "command": html.escape(command),
-        "version": html.escape(__version__),
     }
-    embedded = {
-        f"image_{name}": "data:image/png;base64," + base64.b64encode(image).decode()
-        for name, image in images.items()
-    }
-    return frame.substitute(fill, **embedded)
+    embedded = {f"image_{name}": page.to_url(image) for name, image in images.items()}
+    return page.fill(Path(__file__).with_name("spin_report.html"), **fill, **embedded)
 
 
 def _curie_parts(parts: dict[str, Part]) -> list[Part]:
@@ -131,11 +117,6 @@ def _rows(magnet: Magnet, settings: Settings) -> dict[str, str]:
     return rows
 
 
-def _list(rows: dict[str, str]) -> str:
-    cells = (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows.items())
-    return "".join(cells)
-
-
 def _curie_table(parts: dict[str, Part]) -> str:
     lines = []
     for part in _curie_parts(parts):
@@ -170,9 +151,3 @@ def _loop_table(parts: dict[str, Part]) -> str:
             f"<td>{part['remanence']:.3f}</td></tr>"
         )
     return "\n".join(lines)
-
-
-def _to_png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, facecolor="white")
-    return buffer.getvalue()

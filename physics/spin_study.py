@@ -8,7 +8,6 @@ was stopped computes what is missing and ends with the same bits.
 import csv
 import dataclasses
 import json
-import os
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..core import whole_file
 from .interactions.model import SpinModel
 from .magnetism.curie import curie_temperature, default_sampler, scan
 from .magnetism.dichroism import dichroism
@@ -92,9 +92,7 @@ def write_part(folder: Path, name: str, part: Part) -> None:
     """Writes ``parts/NAME.json``, all of it or nothing."""
     path = folder / "parts" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    draft = path.with_suffix(".part")
-    draft.write_text(json.dumps(part) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    whole_file.write_text(path, json.dumps(part) + "\n")
 
 
 def read_parts(folder: Path) -> dict[str, Part]:

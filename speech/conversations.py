@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import soundfile
 
+from ..core import whole_file
 from . import sphere
 from .audio import AudioError
 from .text import normalize
@@ -172,14 +173,12 @@ def write(path: str | os.PathLike[str], rows: Sequence[Row]) -> None:
         rows: its lines.
     """
     path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with whole_file.draft(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
         table.writerow(COLUMNS)
         for (name, _, side, start, end, text), split, audio in rows:
             channel = SIDES.index(side)
             table.writerow((name, audio, channel, f"{start:.3f}", f"{end:.3f}", split, text))
-    partial.replace(path)
 
 
 def _measure(path: pathlib.Path) -> float:

@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
+from ..core import whole_file
 from ..core.data_folder import default_data_dir
 from . import ldc, manifest_file, records
 from .text import Vocabulary
@@ -289,10 +290,8 @@ def _open(builder: records.Recordings, split: str, sample_rate: int) -> Utteranc
         heard = map(reader, range(len(reader.source)))
         pairs = [(len(utterance.waveform), utterance.text) for utterance in heard]
         facts = dict(zip(("samples", "texts"), zip(*pairs, strict=True), strict=True))
-        partial = index.with_name(f".{index.name}.{os.getpid()}")
         with contextlib.suppress(OSError):  # a folder that others prepared
-            partial.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-            partial.replace(index)
+            whole_file.write_text(index, json.dumps(facts, ensure_ascii=False))
     return Utterances(reader, np.array(facts["samples"]) / sample_rate, tuple(facts["texts"]))
 
 

@@ -17,13 +17,13 @@ import dataclasses
 import functools
 import json
 import os
-import pathlib
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ..core import whole_file
 from . import graph_parts
 from .automaton import NOTHING, Automaton, from_fst, kaldifst, to_fst
 from .graph_parts import Tying
@@ -139,9 +139,8 @@ def write(path: str | os.PathLike[str], graph: DecodingGraph) -> None:
         "num_pdfs": str(graph.num_pdfs),
     }
     tensors = graph.automaton._asdict() | {"states": graph.states}
-    partial_path = pathlib.Path(f"{os.fspath(path)}.partial")
-    save_file({k: np.ascontiguousarray(x) for k, x in tensors.items()}, partial_path, header)
-    partial_path.replace(path)
+    with whole_file.draft(path) as part:
+        save_file({k: np.ascontiguousarray(x) for k, x in tensors.items()}, part, header)
 
 
 def read(path: str | os.PathLike[str]) -> DecodingGraph:

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from ..core import checkpoint, run_folder
+from ..core import checkpoint, run_folder, whole_file
 from ..core.quantized_variables import deploy_variables
 from . import (
     arpa,
@@ -151,9 +151,7 @@ def _start_flat(
     if not path.exists():
         found = hybrid_targets.start_flat(config, utterances, spoken, console)
         hybrid_targets.save(stored, found.targets)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(found.tying.to_json()), encoding="utf-8")
-        partial.replace(path)
+        whole_file.write_text(path, json.dumps(found.tying.to_json()))
     return Tying.from_json(json.loads(path.read_text(encoding="utf-8")))
 
 

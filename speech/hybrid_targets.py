@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from ..core import whole_file
 from . import alignment, flat_start, hybrid, state_graph, tying
 from .alignment import Alignment
 from .corpus import Utterances
@@ -115,10 +116,9 @@ def find_targets(
 def save(path: Path, targets: Targets) -> None:
     """Writes targets into one file, atomically."""
     parts = [np.zeros(0, np.int32) if frames is None else frames for frames in targets]
-    partial = path.with_suffix(".partial.npz")
     lengths = np.array([len(part) for part in parts])
-    np.savez_compressed(partial, targets=np.concatenate(parts), lengths=lengths)
-    partial.replace(path)
+    with whole_file.draft(path) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, targets=np.concatenate(parts), lengths=lengths)
 
 
 def load(path: Path) -> Targets:

@@ -9,13 +9,13 @@ names, configuration) passes through `html.escape`.
 import html
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from .. import __version__
+from ..core import whole_file
 from . import figures, prompt_card, summary
 
 
@@ -40,15 +40,7 @@ def write_report(
     page = render_report(run, prompts, log)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(draft, 0o644)  # mkstemp lets nobody else read
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    whole_file.write_text(path, page)
 
 
 def render_report(

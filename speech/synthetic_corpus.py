@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from ..core import whole_file
 from . import synthesis, telephone
 from .telephone import Line
 from .voices import SynthesisError, Voice
@@ -236,9 +237,8 @@ def render(folder: pathlib.Path, job: Job) -> Rendered:
     except ValueError as error:  # of synthesis, or of silence
         return Rendered(0.0, f"not rendered: {error}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    soundfile.write(partial, sound, rate, format="FLAC", subtype="PCM_16")
-    partial.replace(path)
+    with whole_file.draft(path) as part:
+        soundfile.write(part, sound, rate, format="FLAC", subtype="PCM_16")
     return Rendered(len(sound) / rate, "")
 
 
@@ -278,14 +278,11 @@ def _claim(folder: pathlib.Path, plan: Plan) -> None:
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".plan.json.partial"
-    partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    whole_file.write_text(path, json.dumps(facts, indent=2) + "\n")
 
 
 def _write_list(path: pathlib.Path, jobs: Sequence[Job]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with whole_file.draft(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
         table.writerow(COLUMNS)
         for job in jobs:
@@ -295,4 +292,3 @@ def _write_list(path: pathlib.Path, jobs: Sequence[Job]) -> None:
             table.writerow(
                 (name, job.path, job.split, job.text, voice, job.speed, job.pitch, *line)
             )
-    partial.replace(path)

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from ..core import checkpoint, exchange, learners, metrics, run_folder, training
+from ..core import checkpoint, exchange, learners, metrics, run_folder, training, whole_file
 from ..core.moving_average import averaged_params
 from ..core.quantized_variables import deploy_variables
 from ..core.sites import CLIPS
@@ -190,9 +190,7 @@ def score_run(folder: str | Path, data: ImageData | None = None, seconds: float 
     if seconds is None and result.exists():
         seconds = json.loads(result.read_text(encoding="utf-8")).get("training_seconds")
     found["training_seconds"] = seconds
-    draft = result.with_name(f"{RESULT}.tmp")
-    draft.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    draft.replace(result)
+    whole_file.write_text(result, json.dumps(found, indent=2) + "\n")
     Console().print(
         f"{data.name}: accuracy {100 * score.accuracy:.1f}% ({100 * low:.1f} to {100 * high:.1f}, "
         f"{score.number} images), loss {score.loss:.3f}; {path.stat().st_size / 1e6:.2f} MB",

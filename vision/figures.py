@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from ..core import whole_file
 
 
 def draw_run(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -39,6 +40,5 @@ def draw_run(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> 
 
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    draft = Path(path).with_suffix(".tmp.png")
-    figure.savefig(draft, dpi=120)
-    draft.replace(path)
+    with whole_file.draft(path) as part:
+        figure.savefig(part, format="png", dpi=120)

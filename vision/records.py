@@ -5,6 +5,7 @@ prepared data set appears only when it is complete.  The names of the user's own
 the files that went in, so that changed images are never mistaken for prepared ones.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from ..core import data_folder
+from ..core import data_folder, whole_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 TEST_SHARE = 0.1  # where a folder has no split of its own
@@ -248,12 +249,8 @@ def _labels(
         labels = json.loads(index.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         labels = [int(source[i]["label"]) for i in range(len(source))]
-        partial = index.with_name(f".{index.name}.{os.getpid()}")
-        try:
-            partial.write_text(json.dumps(labels), encoding="utf-8")
-            partial.replace(index)
-        except OSError:  # a folder that others prepared
-            pass
+        with contextlib.suppress(OSError):  # a folder that others prepared
+            whole_file.write_text(index, json.dumps(labels))
     return np.asarray(labels, np.int32)
 
 

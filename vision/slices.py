@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from ..core import whole_file
 from ..core.landscape_slice import filter_direction, slice_loss
 from . import classifier
 from .data import ImageData
@@ -45,7 +46,5 @@ def measure(
     direction = filter_direction(jax.random.key(0), params)
     losses = slice_loss(loss, params, direction, positions.tolist())
     found = {"positions": positions.tolist(), "losses": losses.tolist()}
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(found), encoding="utf-8")
-    draft.replace(path)
+    whole_file.write_text(path, json.dumps(found))
     return found

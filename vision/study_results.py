@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..core import metrics, text_table
+from ..core import metrics, text_table, whole_file
 from .slices import SLICE
 
 RESULT = "result.json"
@@ -203,6 +203,5 @@ def draw_slices(rows: Sequence[Row], path: str | os.PathLike[str]) -> bool:
 
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    draft = Path(path).with_suffix(".tmp.png")
-    figure.savefig(draft, dpi=120)
-    draft.replace(path)
+    with whole_file.draft(path) as part:
+        figure.savefig(part, format="png", dpi=120)

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import whole_file
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -155,7 +157,5 @@ def fingerprint(tree: Any, label: str = "") -> str:
 
 
 def _write(path: Path, part: np.ndarray) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with whole_file.draft(path) as draft, draft.open("wb") as file:
         np.save(file, part, allow_pickle=False)
-    partial.replace(path)

@@ -8,11 +8,11 @@ The file is read by `jax.export.deserialize` wherever JAX runs, without gossamer
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
+from ...core import whole_file
 from .. import recognizer
 from ..fusion import FusedModels
 from ..recognizer import Recognizer
@@ -60,7 +60,5 @@ def export(
         content = program.serialize()
     except ImportError as error:
         raise ValueError(f"`jax.export` needs {error.name}; install gossamer[export].") from error
-    partial = Path(f"{os.fspath(path)}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    whole_file.write_bytes(path, content)
     return len(content)

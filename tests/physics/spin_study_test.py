@@ -38,7 +38,7 @@ def test_a_part_again_is_the_same_bits(tmp_path):
     other = spin_study.run_part(name, compute, 4)
     assert other["magnetization"] != part["magnetization"]
     assert len(part["field"]) == len(part["magnetization"]) == len(part["dichroism"]) == 81
-    assert part["rate"] == pytest.approx(6.0 / 2)
+    assert part["rate"] == pytest.approx(1.3 * VANADIUM.switching_field / 20 / 2)
 
 
 def test_what_is_warned_about_is_kept():
