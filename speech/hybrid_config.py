@@ -48,6 +48,10 @@ class HybridRun:
     unroll: int = 0
     """Frames of a part that is read as if it were whole (21 in arXiv:2110.11199); 0 reads whole
     recordings."""
+    mmi: float = 0.0
+    """Share of lattice-free MMI in the loss; the rest is cross-entropy. Needs `from`."""
+    mmi_scale: float = 0.5
+    """What log likelihoods count in it beside the probabilities of phones."""
     order: int = 3
     """Words of the longest n-grams in the language model of the training transcripts."""
     start_from: Annotated[Path | None, tyro.conf.arg(name="from")] = None
@@ -99,6 +103,21 @@ class HybridRun:
             raise ValueError(
                 f"`--engine` must be vmap, shard_map or pmap for a hybrid, got "
                 f"{self.learners.engine}."
+            )
+        if not 0 <= self.mmi <= 1 or not self.mmi_scale > 0:
+            raise ValueError(
+                f"`mmi` must lie in 0..1 and `mmi_scale` be positive, got {self.mmi} and "
+                f"{self.mmi_scale}."
+            )
+        if self.mmi and self.start_from is None:
+            raise ValueError(
+                "`--mmi` goes on from a run that cross-entropy trained; train one and name it with "
+                "`--from`."
+            )
+        if self.mmi and (self.unroll or self.realignments):
+            raise ValueError(
+                "`--mmi` reads whole recordings and keeps their alignment; `unroll` and "
+                f"`realignments` must be 0, got {self.unroll} and {self.realignments}."
             )
         if self.lexicon == "cmu" and self.data.language != "en":
             raise ValueError("`lexicon` cmu is English; choose graphemic.")

@@ -38,6 +38,7 @@ from . import (
     hybrid_training,
     lexicon,
     ngram,
+    phone_graph,
     pronunciations,
     recipe,
     training_data,
@@ -49,6 +50,7 @@ from .hybrid import Hybrid
 from .hybrid_config import HybridRun
 from .hybrid_folder import LEXICON, PACKED, TYING, WORDS
 from .hybrid_targets import Targets
+from .hybrid_training import Rivals
 from .lexicon import Lexicon
 from .policies import named_policy
 from .run_config import DataConfig
@@ -109,7 +111,8 @@ def train(config: HybridRun) -> Hybrid:
                 found = hybrid_targets.find_targets(current, utterances, spoken, console)
             hybrid_targets.save(stored, found)
         targets = hybrid_targets.load(stored)
-        current = _fit(config, number, last - first, path, current, utterances, targets)
+        rivals = _rivals(current, utterances, spoken) if config.mmi else None
+        current = _fit(config, number, last - first, path, current, utterances, targets, rivals)
     hybrid.save(folder / PACKED, current)
     result = hybrid.load(folder / PACKED)
     facts = {
@@ -201,6 +204,7 @@ def _fit(
     current: Hybrid,
     utterances: Utterances,
     targets: Targets,
+    rivals: Rivals | None,
 ) -> Hybrid:
     """The recognizer after a stage; its codes, if the run quantizes."""
     model = AcousticModel(current.config, current.tying.num_pdfs, named_policy(config.quantize))
@@ -208,7 +212,15 @@ def _fit(
     if model.policy is not None:
         variables |= {"clips": _clips(config, model, current, path, utterances, targets)}
     variables = hybrid_training.fit(
-        config, model, variables, utterances, targets, path, num_steps=steps, stage=number
+        config,
+        model,
+        variables,
+        utterances,
+        targets,
+        path,
+        num_steps=steps,
+        stage=number,
+        rivals=rivals,
     )
     kept = [frames for frames in targets if frames is not None]
     return current._replace(
@@ -216,6 +228,12 @@ def _fit(
         log_priors=count_priors(kept, current.tying.num_pdfs),
         quantize=config.quantize,
     )
+
+
+def _rivals(current: Hybrid, utterances: Utterances, spoken: Lexicon) -> Rivals:
+    """All that the training texts could have said, with the priors of the states."""
+    graphs = hybrid_targets.build_graphs(current.tying, utterances.texts, spoken)
+    return Rivals(phone_graph.unite(graphs), current.log_priors)
 
 
 def _clips(

@@ -54,7 +54,7 @@ def start_flat(
     texts = [utterances.texts[index] for index in chosen]
     features = _read(config, utterances, chosen)
     states = tying.monophones(spoken.phones, states=config.states)
-    graphs = _build(states, texts, spoken)
+    graphs = build_graphs(states, texts, spoken)
     paths = [alignment.uniform(g, len(x)) for g, x in zip(graphs, features, strict=True)]
     with Progress(console=console) as progress:
         rounds = config.rounds * (2 if config.pdfs else 1)
@@ -74,13 +74,13 @@ def start_flat(
         if config.pdfs:
             base, statistics = states, gather(features, graphs, paths)
             states = tying.grow(base, statistics, num_pdfs=max(config.pdfs, base.num_pdfs))
-            graphs = _build(states, texts, spoken)
+            graphs = build_graphs(states, texts, spoken)
             split = found.split(tying.parents(states, base))
             found, paths = settle(graphs, flat_start.align(split, features, graphs), states)
     targets: Targets = []
     for first in range(0, number, PART):
         members = np.arange(first, min(first + PART, number))
-        graphs = _build(states, [utterances.texts[index] for index in members], spoken)
+        graphs = build_graphs(states, [utterances.texts[index] for index in members], spoken)
         features = _read(config, utterances, members)
         targets += _read_off(graphs, flat_start.align(found, features, graphs))
     return FlatStart(states, targets)
@@ -100,7 +100,7 @@ def find_targets(
     Raises:
         ValueError: if words have no pronunciation, or every recording is too short for its text.
     """
-    graphs = _build(model.tying, utterances.texts, spoken)
+    graphs = build_graphs(model.tying, utterances.texts, spoken)
     waveforms = [utterance.waveform for utterance in utterances]
     with Progress(console=console) as progress:
         task = progress.add_task("aligning", total=len(graphs))
@@ -111,6 +111,11 @@ def find_targets(
     if all(frames is None for frames in targets):
         raise ValueError("`data` must hold a training recording that is as long as its text needs.")
     return targets
+
+
+def build_graphs(states: Tying, texts: Sequence[str], spoken: Lexicon) -> list[StateGraph]:
+    """The graph of each text; see `state_graph.build`."""
+    return [state_graph.build(text.split(), spoken, states) for text in texts]
 
 
 def save(path: Path, targets: Targets) -> None:
@@ -157,7 +162,7 @@ def gather(
 def frame_error(model: Hybrid, utterances: Utterances, spoken: Lexicon) -> float:
     """The share of frames whose likeliest tied state is not that of the model's own alignment."""
     waveforms = [utterance.waveform for utterance in utterances]
-    graphs = _build(model.tying, utterances.texts, spoken)
+    graphs = build_graphs(model.tying, utterances.texts, spoken)
     targets = _read_off(graphs, hybrid.align_graphs(model, waveforms, graphs))
     scores = hybrid.log_likelihoods(model, waveforms, prior_scale=0.0)
     wrong = [
@@ -180,7 +185,3 @@ def _read_off(graphs: Sequence[StateGraph], paths: Sequence[Alignment | None]) -
         None if path is None else graph.pdfs[path.states]
         for graph, path in zip(graphs, paths, strict=True)
     ]
-
-
-def _build(states: Tying, texts: Sequence[str], spoken: Lexicon) -> list[StateGraph]:
-    return [state_graph.build(text.split(), spoken, states) for text in texts]

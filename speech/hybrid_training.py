@@ -3,16 +3,18 @@
     L = - sum_t log p(s_t | x) / T,    over the frames that have a target,
 
 of whole recordings, or of parts that are read as if they were whole, which lets a batch have many
-more rows (21 frames in arXiv:2110.11199).
+more rows (21 frames in arXiv:2110.11199).  Training that goes on from such a network may mix in
+lattice-free MMI, see `sequence_loss`.
 """
 
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ..core import learners, training
@@ -25,6 +27,15 @@ from .frame_batches import NO_TARGET, FrameBatches
 from .hybrid_config import HybridRun
 from .hybrid_targets import Targets
 from .perturbation import augmented_features
+from .phone_graph import PhoneGraph
+from .sequence_loss import mmi_loss
+
+
+class Rivals(NamedTuple):
+    """What MMI sets the alignment against."""
+
+    graph: PhoneGraph
+    log_priors: np.ndarray  # [pdfs]
 
 
 def fit(
@@ -37,6 +48,7 @@ def fit(
     *,
     num_steps: int,
     stage: int = 0,
+    rivals: Rivals | None = None,
 ) -> Any:
     """Trains, or continues what was interrupted.
 
@@ -49,6 +61,7 @@ def fit(
         folder: for checkpoints and metrics.
         num_steps: steps of the one-cycle schedule.
         stage: has random numbers of its own.
+        rivals: for `config.mmi`.
 
     Returns:
         The variables, averaged over the learners, in float.
@@ -63,7 +76,8 @@ def fit(
         config, optimizer=dataclasses.replace(config.optimizer, steps=num_steps)
     )
     optimizer = recipe.optimizer(options.speech)
-    step = recipe.learner_step(options.speech, loss_function(options, model), optimizer)
+    loss = loss_function(options, model, rivals)
+    step = recipe.learner_step(options.speech, loss, optimizer)
     key = jax.random.key(config.seed + 1 + stage)
     state = training.fit(
         learners.spread(step, number, engine=engine, donate_argnums=0),
@@ -94,13 +108,16 @@ def training_batches(
     )
 
 
-def loss_function(config: HybridRun, model: AcousticModel) -> Callable[..., Any]:
+def loss_function(
+    config: HybridRun, model: AcousticModel, rivals: Rivals | None = None
+) -> Callable[..., Any]:
     """``loss(variables, batch, key)``: mean cross-entropy of the frames that have a target.
 
     Args:
         config: the run.
         model: the network; with a policy its weights are quantized here, once for all steps of the
             recursion, and metrics tell the clips.
+        rivals: for `config.mmi`.
 
     Returns:
         The loss, with a batch as `frame_batches` describes, without the axis of learners.
@@ -124,6 +141,14 @@ def loss_function(config: HybridRun, model: AcousticModel) -> Callable[..., Any]
         number = jnp.maximum(jnp.sum(valid), 1)
         wrong = jnp.sum((jnp.argmax(logits, axis=-1) != targets) & valid) / number
         metrics = {"frame_error": wrong} | clip_metrics(variables)
-        return jnp.sum(losses, where=valid) / number, metrics
+        entropy = jnp.sum(losses, where=valid) / number
+        if not config.mmi:
+            return entropy, metrics
+        assert rivals is not None
+        likelihoods = logits - jnp.expand_dims(rivals.log_priors, (0, 1))
+        targets = jnp.where(valid, targets, NO_TARGET)
+        mmi = mmi_loss(rivals.graph, likelihoods, targets, scale=config.mmi_scale)
+        metrics |= {"cross_entropy": entropy, "mmi": mmi}
+        return (1 - config.mmi) * entropy + config.mmi * mmi, metrics
 
     return loss

@@ -33,6 +33,9 @@ def test_the_default_is_sound():
         ({"learners": LearnersConfig(engine="threads")}, "`--engine` must be vmap"),
         ({"compression": CompressionConfig("scalecom")}, "add `--learners.algorithm ssgd`"),
         ({"quantize": "int4_paper"}, "name it with `--from`"),
+        ({"mmi": 0.5}, "name it with `--from`"),
+        ({"mmi": 1.5}, "`mmi` must lie in 0..1"),
+        ({"mmi": 0.5, "start_from": "run", "unroll": 21}, "`--mmi` reads whole recordings"),
         (
             {"quantize": "int8", "start_from": "run", "realignments": 1},
             "`realignments` must be 0 with `--quantize`",

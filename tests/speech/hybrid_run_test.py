@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from gossamer.cli.main import main
+from gossamer.core import metrics
 from gossamer.speech import hybrid, hybrid_run, hybrid_targets, pronunciations
 from gossamer.speech.acoustic_model import AcousticModelConfig
 from gossamer.speech.hybrid_config import HybridRun
@@ -222,6 +223,23 @@ def test_training_goes_on_in_four_bits(config, trained, policy):
     np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="holds codes"):
         hybrid_run.train(dataclasses.replace(options, start_from=options.run))
+
+
+def test_mmi_parts_the_alignment_from_its_rivals(config, trained, tmp_path):
+    options = dataclasses.replace(
+        config,
+        start_from=config.run,
+        mmi=0.8,
+        realignments=0,
+        optimizer=OptimizerConfig(steps=40, peak_learning_rate=3e-2),
+        log_every=2,
+        run=tmp_path / "run",
+    )
+    found = hybrid_run.train(options)
+    lines = metrics.read_log(tmp_path / "run/stages/0")
+    assert np.mean([line["mmi"] for line in lines[-3:]]) < 0.5 * lines[0]["mmi"]
+    assert found.tying == trained.tying
+    assert json.loads((tmp_path / "run/result.json").read_text())["frame_error"] < 0.35
 
 
 def test_other_recordings_are_aligned_by_the_run_to_go_on_from(config, trained, tmp_path):
