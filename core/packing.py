@@ -8,10 +8,11 @@ and ``path.scale``, float32; what else is needed to unpack it goes into a table 
     {path: {"bits": 4, "width": 4, "shape": [2, 240, 1024], "max_abs_code": 7}}.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +27,7 @@ from .quantized import Quantized
 
 Tensors = dict[str, np.ndarray]
 Table = dict[str, dict[str, Any]]
+Built = TypeVar("Built")
 
 
 def write(path: str | os.PathLike, params: Any, header: dict[str, str]) -> None:
@@ -42,18 +44,23 @@ def write(path: str | os.PathLike, params: Any, header: dict[str, str]) -> None:
 
 
 def read(
-    path: str | os.PathLike, formats: Sequence[str], kind: str, remedy: str
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Header and tree of a file by `write`.
+    path: str | os.PathLike,
+    formats: Sequence[str],
+    kind: str,
+    remedy: str,
+    build: Callable[[dict[str, str], dict[str, Any]], Built],
+) -> Built:
+    """What a file by `write` holds.
 
     Args:
         path: the file.
         formats: those that are read, the newest last.
         kind: what the file should hold, for the error.
         remedy: what helps against another format.
+        build: makes it of the header and the tree.
 
     Raises:
-        ValueError: if the file holds none of this kind.
+        ValueError: if the file holds none of this kind, or is damaged.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -66,7 +73,23 @@ def read(
             f"{os.fspath(path)}: format {header.get('format')!r}, expected {formats[-1]!r}; "
             f"{remedy}."
         )
-    return header, unpack_tree(tensors, json.loads(header.get("codes", "{}")))
+    with refuse_damage(path, kind):
+        return build(header, unpack_tree(tensors, json.loads(header.get("codes", "{}"))))
+
+
+@contextlib.contextmanager
+def refuse_damage(path: str | os.PathLike, kind: str) -> Iterator[None]:
+    """Whatever a header that does not fit its tensors raises becomes one error.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{os.fspath(path)}: a damaged {kind} ({error!r:.200}); copy it again."
+        ) from error
 
 
 def read_format(path: str | os.PathLike) -> str | None:

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..core import whole_file
+from ..core import packing, whole_file
 from ..core.attribution.blocks import Blocks
 from ..core.paths import named_leaves
 from .losses import Predict, nest
@@ -110,16 +110,17 @@ def load(path: str | os.PathLike) -> TrainedClassifier:
         ) from error
     if header.get("format") != FORMAT:
         raise ValueError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}.")
-    gradient_norms = tensors.pop("gradient_norms")
-    trees = jax.tree.map(jnp.asarray, nest(tensors))
-    common = trees.pop("common")
-    return TrainedClassifier(
-        cattrs.structure(json.loads(header["config"]), EncoderConfig),
-        tuple(json.loads(header["classes"])),
-        Tokenizer(json.loads(header["vocabulary"]), int(header["max_length"])),
-        trees.pop("params"),
-        [trees[name] for name in sorted(trees, key=lambda name: int(name.split("_")[1]))],
-        gradient_norms,
-        common,
-        header["corpus"],
-    )
+    with packing.refuse_damage(path, "classifier"):
+        gradient_norms = tensors.pop("gradient_norms")
+        trees = jax.tree.map(jnp.asarray, nest(tensors))
+        common = trees.pop("common")
+        return TrainedClassifier(
+            cattrs.structure(json.loads(header["config"]), EncoderConfig),
+            tuple(json.loads(header["classes"])),
+            Tokenizer(json.loads(header["vocabulary"]), int(header["max_length"])),
+            trees.pop("params"),
+            [trees[name] for name in sorted(trees, key=lambda name: int(name.split("_")[1]))],
+            gradient_norms,
+            common,
+            header["corpus"],
+        )

@@ -90,8 +90,11 @@ def read_table(path: str | os.PathLike[str]) -> list[Row]:
     Raises:
         ValueError: if a column, a class or the training split is missing, naming the line.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            table = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: must be a table in UTF-8 ({error}).") from None
     rows = []
     for number, row in enumerate(table, start=2):
         text, label = ((row.get(field) or "").strip() for field in ("text", "label"))
@@ -99,7 +102,7 @@ def read_table(path: str | os.PathLike[str]) -> list[Row]:
         if not text or not label or split not in records.SPLITS:
             raise ValueError(
                 f"{path}, line {number}: a line must have a text, a label and, if any, a split of "
-                f"{', '.join(records.SPLITS)}; its columns are {list(row)}."
+                f"{', '.join(records.SPLITS)}; its columns are {list(row)!s:.80}."
             )
         rows.append(Row(f"line-{number}", text, label, split))
     if len({row.label for row in rows if row.split == "train"}) < 2:

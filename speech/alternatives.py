@@ -46,7 +46,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
             name, texts = entry["name"], entry["alternatives"]
             if not isinstance(texts, list) or not all(isinstance(x, str) for x in [name, *texts]):
                 raise TypeError("a name and a list of texts are needed")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f'{os.fspath(path)}, line {number}: must be {{"name": ..., "alternatives": '
                 f"[text, ...]}}, got {line[:80]!r} ({error!r})."

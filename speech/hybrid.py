@@ -159,18 +159,21 @@ def load(path: str | os.PathLike) -> Hybrid:
     Raises:
         ValueError: if the file is not a packed hybrid of this version.
     """
-    header, params = packing.read(
-        path, [FORMAT], "hybrid recognizer", "train it by `gossamer train hybrid`"
-    )
-    fields = {name: json.loads(header[name]) for name in header if name not in ("format", "codes")}
-    return Hybrid(
-        cattrs.structure(fields["config"], AcousticModelConfig),
-        cattrs.structure(fields["data"], DataConfig),
-        Tying.from_json(fields["tying"]),
-        np.array(fields["log_priors"], np.float32),
-        params,
-        fields["quantize"],
-    )
+
+    def build(header: dict[str, str], params: dict[str, Any]) -> Hybrid:
+        names = ("config", "data", "tying", "log_priors", "quantize")
+        fields = {name: json.loads(header[name]) for name in names}
+        return Hybrid(
+            cattrs.structure(fields["config"], AcousticModelConfig),
+            cattrs.structure(fields["data"], DataConfig),
+            Tying.from_json(fields["tying"]),
+            np.array(fields["log_priors"], np.float32),
+            params,
+            fields["quantize"],
+        )
+
+    remedy = "train it by `gossamer train hybrid`"
+    return packing.read(path, [FORMAT], "hybrid recognizer", remedy, build)
 
 
 def _run(hybrid: Hybrid, waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -270,15 +270,17 @@ def load(path: str | os.PathLike) -> TrainedLanguageModel:
     """
     path = Path(path)
     path = path / PACKED if path.is_dir() else path
-    header, params = packing.read(
-        path, FORMATS, "language model", "train it by `gossamer train language-model`"
-    )
-    return TrainedLanguageModel(
-        cattrs.structure(json.loads(header["config"]), LanguageModelConfig),
-        Vocabulary(tuple(json.loads(header["vocabulary"]))),
-        params,
-        json.loads(header.get("quantize", "null")),
-    )
+
+    def build(header: dict[str, str], params: dict[str, Any]) -> TrainedLanguageModel:
+        return TrainedLanguageModel(
+            cattrs.structure(json.loads(header["config"]), LanguageModelConfig),
+            Vocabulary(tuple(json.loads(header["vocabulary"]))),
+            params,
+            json.loads(header.get("quantize", "null")),
+        )
+
+    remedy = "train it by `gossamer train language-model`"
+    return packing.read(path, FORMATS, "language model", remedy, build)
 
 
 @jax.jit(static_argnums=0)

@@ -153,6 +153,8 @@ def read(path: str | os.PathLike[str], *, language: str = "en") -> Lexicon:
         same = len(word) == len(entry)
         phones = tuple(_STRESSED.sub(r"\1", phone) for phone in phones)
         (spelled if same else abbreviated).setdefault(word, {})[phones] = None
+    if not abbreviated and not spelled:
+        raise ValueError(f"{os.fspath(path)}: must hold a word and its phones, got none.")
     return Lexicon({word: tuple(variants) for word, variants in (abbreviated | spelled).items()})
 
 

@@ -82,7 +82,7 @@ def _open(path: pathlib.Path) -> tuple[Callable[[str], _Columns], list[tuple[int
     if path.suffix not in (".tsv", ".jsonl"):
         raise ManifestError(
             f"{path}: a list of recordings must be a .tsv file (with a header) or a .jsonl file, "
-            f"got {path.suffix or 'no suffix'!r}."
+            f"got {path.suffix or 'no suffix'!r:.80}."
         )
     if not path.is_file():
         raise ManifestError(f"{path}: there is no such file; correct the path.")
@@ -97,7 +97,7 @@ def _open(path: pathlib.Path) -> tuple[Callable[[str], _Columns], list[tuple[int
     if "text" not in header or not {"audio", "name"} & set(header):
         raise ManifestError(
             f"{path}, line {lines[0][0]}: the header must name the columns `audio` and `text`, "
-            f"separated by tabs, got {header}."
+            f"separated by tabs, got {header!s:.80}."
         )
     return lambda line: _parse_cells(header, line), lines[1:]
 
@@ -105,7 +105,7 @@ def _open(path: pathlib.Path) -> tuple[Callable[[str], _Columns], list[tuple[int
 def _parse_json(line: str) -> _Columns:
     try:
         columns = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"is not JSON ({error}); write one object per line.") from None
     if not isinstance(columns, dict):
         raise ValueError(f"must be a JSON object, got {type(columns).__name__}.")
@@ -128,13 +128,15 @@ def _make_row(
     """Checks the columns of a line."""
     for column in ("audio", "text"):
         if not isinstance(columns.get(column), str):
-            raise ValueError(f"`{column}` must be text, got {columns.get(column)!r}; fill it in.")
+            found = columns.get(column)
+            raise ValueError(f"`{column}` must be text, got {found!r:.80}; fill it in.")
     text = normalize(columns["text"], language=language)
     if not text:
-        raise ValueError(f"`text` must hold words, got {columns['text']!r}; leave the line out.")
+        found = columns["text"]
+        raise ValueError(f"`text` must hold words, got {found!r:.80}; leave the line out.")
     split = columns.get("split") or _choose_split(text, split_seed)
     if split not in SPLITS:
-        raise ValueError(f"`split` must be one of {', '.join(SPLITS)}, got {split!r}.")
+        raise ValueError(f"`split` must be one of {', '.join(SPLITS)}, got {split!r:.80}.")
     return Row(
         name=str(columns.get("name") or columns["audio"]),
         split=split,
@@ -156,7 +158,7 @@ def _parse_seconds(columns: _Columns, column: str) -> float | None:
     except (TypeError, ValueError):
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise ValueError(f"`{column}` must be a number of seconds >= 0, got {value!r}.")
+        raise ValueError(f"`{column}` must be a number of seconds >= 0, got {value!r:.80}.")
     return seconds
 
 
@@ -164,7 +166,7 @@ def _parse_channel(value: Any) -> int | None:
     if value is None:
         return None
     if not re.fullmatch("[0-9]+", str(value)):
-        raise ValueError(f"`channel` must be a whole number >= 0, got {value!r}.")
+        raise ValueError(f"`channel` must be a whole number >= 0, got {value!r:.80}.")
     return int(value)
 
 

@@ -200,14 +200,16 @@ def load(path: str | os.PathLike) -> Recognizer:
     Raises:
         ValueError: if the file is not a packed recognizer of this version.
     """
-    header, params = packing.read(
-        path, FORMATS, "recognizer", "pack the run again with this version of gossamer"
-    )
-    return Recognizer(
-        cattrs.structure(json.loads(header["config"]), SpeechConfig),
-        Vocabulary(tuple(json.loads(header["vocabulary"]))),
-        params,
-    )
+
+    def build(header: dict[str, str], params: dict[str, Any]) -> Recognizer:
+        return Recognizer(
+            cattrs.structure(json.loads(header["config"]), SpeechConfig),
+            Vocabulary(tuple(json.loads(header["vocabulary"]))),
+            params,
+        )
+
+    remedy = "pack the run again with this version of gossamer"
+    return packing.read(path, FORMATS, "recognizer", remedy, build)
 
 
 def pretrained(name: str = "prompts") -> Recognizer:

@@ -7,7 +7,6 @@ and the scale of pixels as JSON.
 
 import json
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cattrs
@@ -115,12 +114,14 @@ def load(path: str | os.PathLike) -> Classifier:
     Raises:
         ValueError: if the file is none.
     """
-    path = Path(path)
+
+    def build(header: dict[str, str], variables: dict[str, Any]) -> Classifier:
+        return Classifier(
+            cattrs.structure(json.loads(header["config"]), VisionConfig),
+            tuple(json.loads(header["classes"])),
+            cattrs.structure(json.loads(header["scale"]), Scale),
+            variables,
+        )
+
     remedy = "pack the run again with this version of gossamer"
-    header, variables = packing.read(path, [FORMAT], "classifier", remedy)
-    return Classifier(
-        cattrs.structure(json.loads(header["config"]), VisionConfig),
-        tuple(json.loads(header["classes"])),
-        cattrs.structure(json.loads(header["scale"]), Scale),
-        variables,
-    )
+    return packing.read(path, [FORMAT], "classifier", remedy, build)
