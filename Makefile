@@ -6,12 +6,13 @@ ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: help demo test check wheel data clean
+.PHONY: help demo test check docs wheel data clean
 
 help:
 	@echo "make demo    train on the bundled telephone prompts, evaluate, write $(RUN)/report.html"
 	@echo "make test    run all tests           (ARGS='-k gossip' passes options to pytest)"
 	@echo "make check   run ruff, pyright and import-linter"
+	@echo "make docs    build the site into build/docs"
 	@echo "make wheel   build the source archive and the wheel into dist/"
 	@echo "make data    rebuild the bundled corpus from its two Debian packages"
 	@echo "make clean   remove .venv and what was built; run folders stay"
@@ -29,6 +30,11 @@ check: .venv/.test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+docs: .venv/.docs
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going \
+	  -c docs -d build/doctrees . build/docs $(ARGS)
+	@echo "build/docs/index.html"
+
 # The wheel is built from the unpacked source archive, so neither can lack a file unnoticed.
 wheel: .venv/.test
 	@rm -rf dist
@@ -39,7 +45,7 @@ data: .venv/.test
 	@$(BIN)/python tools/build_prompts.py
 
 clean:
-	rm -rf .venv .jax_cache build dist gossamer.egg-info
+	rm -rf .venv .jax_cache build dist gossamer.egg-info docs/api
 
 .venv/.python:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -63,4 +69,9 @@ clean:
 .venv/.test: .venv/.python pyproject.toml
 	@echo "Installing gossamer and its test tools into .venv (once, a few minutes) ..."
 	@$(PIP) -e '.[test]'
+	@touch $@ .venv/.demo
+
+.venv/.docs: .venv/.python pyproject.toml
+	@echo "Installing the tools of the site into .venv (once, a minute) ..."
+	@$(PIP) -e '.[docs]'
 	@touch $@ .venv/.demo
