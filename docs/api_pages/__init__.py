@@ -15,7 +15,7 @@ from sphinx import addnodes
 from sphinx.util.nodes import make_refnode
 
 from .docstrings import attributes, escape, to_rst
-from .modules import Module, decorators, has_fields, public_members, read_modules
+from .modules import Module, decorators, fields, public_members, read_modules
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs/api"  # git ignores it
@@ -164,12 +164,9 @@ def _class(node: ast.ClassDef, module: Module) -> str:
     constructor = next((one for one in node.body if getattr(one, "name", "") == "__init__"), None)
     if isinstance(constructor, ast.FunctionDef):
         arguments = f"({_arguments(constructor.args, True)})"
-    elif has_fields(node):
-        fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
-        fields = [one for one in fields if "ClassVar" not in ast.unparse(one.annotation)]
-        named = [(ast.unparse(one.target), one.value) for one in fields]
+    elif found := fields(node, module):
         arguments = "({})".format(
-            ", ".join(f"{name}={_short(value)}" if value else name for name, value in named)
+            ", ".join(f"{name}={_short(one)}" if one else name for name, one in found.items())
         )
     else:
         arguments = ""
@@ -205,7 +202,7 @@ def _data(name: str, node: ast.stmt, module: Module, kind: str, doc: str = "") -
 
 
 def _directive(kind: str, signature: str, options: str, doc: str | None) -> str:
-    text = "\n".join(filter(None, [options, to_rst(doc or "")]))
+    text = f"{options}\n{to_rst(doc or '')}"
     return f".. py:{kind}:: {signature}\n{textwrap.indent(text, '   ')}"
 
 

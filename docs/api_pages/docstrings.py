@@ -59,7 +59,7 @@ def _section(title: str, body: str) -> str:
         language = "pycon" if body.lstrip().startswith(">>>") else "python"
         return f".. rubric:: Example\n\n.. code-block:: {language}\n\n{_indent(body)}"
     if title == "References":
-        entries = "\n".join(_field("-", entry) for entry in _items(body))
+        entries = "\n".join("- " + escape(re.sub(r"\n +", "\n  ", one)) for one in _items(body))
         return f".. rubric:: References\n\n{entries}"
     if title in ("Returns", "Yields"):
         return _field(f":{FIELDS[title]}:", body)

@@ -24,6 +24,7 @@ class Module(NamedTuple):
     lines: list[str]
     names: dict[str, str]  # what a name in it stands for, with all imports, as full names
     exports: list[str]  # names from other modules that this one offers as its own
+    everything: dict[str, "Module"]  # all modules, by name
 
     @property
     def is_package(self) -> bool:
@@ -54,7 +55,7 @@ def read_modules(root: Path) -> dict[str, Module]:
     found = {}
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py"), key=lambda p: (p.parent, p.stem)):
-            module = _read(path, root)
+            module = _read(path, root, found)
             if not any(part.startswith("_") for part in module.name.split(".")):
                 found[module.name] = module
     return found
@@ -84,13 +85,27 @@ def decorators(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> s
     }
 
 
-def has_fields(node: ast.ClassDef) -> bool:
-    """Whether the annotated names of a class are the arguments of its constructor."""
+def fields(node: ast.ClassDef, module: Module) -> dict[str, ast.expr | None]:
+    """The arguments of a class whose annotated names they are, and their defaults.
+
+    Those of its bases come first, wherever in gossamer they are.
+    """
     bases = {ast.unparse(base) for base in node.bases}
-    return bool((bases | decorators(node)) & set(FIELD_CLASSES))
+    if not (bases | decorators(node)) & set(FIELD_CLASSES):
+        return {}
+    found = {}
+    for base in bases:
+        owner, _, last = module.names.get(base, f"{module.name}.{base}").rpartition(".")
+        for one in module.everything[owner].tree.body if owner in module.everything else ():
+            if isinstance(one, ast.ClassDef) and one.name == last:
+                found |= fields(one, module.everything[owner])
+    for one in node.body:
+        if isinstance(one, ast.AnnAssign) and "ClassVar" not in ast.unparse(one.annotation):
+            found[ast.unparse(one.target)] = one.value
+    return found
 
 
-def _read(path: Path, root: Path) -> Module:
+def _read(path: Path, root: Path, everything: dict[str, Module]) -> Module:
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     parts = ["gossamer", *path.relative_to(root).with_suffix("").parts]
@@ -110,7 +125,8 @@ def _read(path: Path, root: Path) -> Module:
                 names[name] = f"{source}.{alias.name}"
                 if name in listed or (alias.asname == alias.name and source != "__future__"):
                     exports.append(name)
-    return Module(".".join(parts), path, tree, text.splitlines(), names, exports)
+    lines = text.splitlines()
+    return Module(".".join(parts), path, tree, lines, names, exports, everything)
 
 
 def _listed(tree: ast.Module) -> list[str]:
