@@ -49,7 +49,8 @@ def api():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "docs/api_pages"))
         names = ("docstrings", "modules")
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+        parts = {name: importlib.import_module(name) for name in names}
+        yield SimpleNamespace(**parts, found=parts["modules"].read_modules(ROOT))
         for name in names:
             del sys.modules[name]
 
@@ -92,13 +93,12 @@ def test_every_public_module_has_a_page(api):
     packages = {"core", "speech", "vision", "language", "physics", "cli"}
     paths = {ROOT / name for name in tracked if name.split("/")[0] in packages}
     paths = {path for path in paths if path.stem == "__init__" or not path.stem.startswith("_")}
-    found = api.modules.read_modules(ROOT)
-    assert {module.path for module in found.values()} >= {path for path in paths if path.exists()}
-    assert len({module.page for module in found.values()}) == len(found)
+    assert {module.path for module in api.found.values()} >= {path for path in paths if path.exists()}
+    assert len({module.page for module in api.found.values()}) == len(api.found)
 
 
 def test_members_and_comments_are_read_from_the_source(api):
-    module = api.modules.read_modules(ROOT)["gossamer.core.gossip"]
+    module = api.found["gossamer.core.gossip"]
     members = dict(api.modules.public_members(module.tree))
     assert {"mix", "dpsgd", "MixState", "Order", "consensus_distance"} <= set(members)
     assert "_remember" not in members
@@ -109,16 +109,15 @@ def test_members_and_comments_are_read_from_the_source(api):
 
 
 def test_fields_of_bases_come_first(api):
-    module = api.modules.read_modules(ROOT)["gossamer.core.quantizers"]
+    module = api.found["gossamer.core.quantizers"]
     quantizer = dict(api.modules.public_members(module.tree))["Sawb"]
     assert list(api.modules.fields(quantizer, module)) == ["bits", "blocks", "straight_through"]
 
 
 def test_exports_of_a_module_are_found(api):
-    found = api.modules.read_modules(ROOT)
-    assert "SpinModel" in found["gossamer.physics.spins"].exports
-    assert "CG" in found["gossamer.core.attribution"].exports
-    assert found["gossamer.core.gossip"].exports == []
+    assert "SpinModel" in api.found["gossamer.physics.spins"].exports
+    assert "CG" in api.found["gossamer.core.attribution"].exports
+    assert api.found["gossamer.core.gossip"].exports == []
 
 
 def test_docstrings_become_markup(api):

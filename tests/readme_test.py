@@ -1,4 +1,4 @@
-"""What the documents say holds: examples run, links lead somewhere, counts are true."""
+"""What the documents say holds: examples run and counts are true; `docs_test` follows the links."""
 
 import csv
 import re
@@ -11,7 +11,6 @@ pytestmark = pytest.mark.checkout
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-LINKS = re.findall(r"\]\((?!https?:)([^)#]+)", README)
 
 
 def test_the_readme_has_examples():
@@ -22,11 +21,6 @@ def test_the_readme_has_examples():
 def test_example_runs(example, monkeypatch):
     monkeypatch.chdir(ROOT)
     exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
-
-
-@pytest.mark.parametrize("link", sorted(set(LINKS)))
-def test_link_leads_to_a_file(link):
-    assert (ROOT / link).exists()
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
