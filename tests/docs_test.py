@@ -114,6 +114,22 @@ def test_fields_of_bases_come_first(api):
     assert list(api.modules.fields(quantizer, module)) == ["bits", "blocks", "straight_through"]
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "owner", "meaning"),
+    [
+        ("core.gossip", "mixing.pull", None, "core.mixing.pull"),
+        ("core.gossip", "mix", None, "core.gossip.mix"),
+        ("core.gossip", "learners.average", None, "core.learners.average"),
+        ("core.quantizers", "init", "Quantizer", "core.quantizers.Quantizer.init"),
+        ("physics.spins", "SpinModel", None, "physics.interactions.model.SpinModel"),
+    ],
+)
+def test_names_mean_what_they_do_where_they_stand(api, module, name, owner, meaning):
+    here = api.found[f"gossamer.{module}"]
+    assert api.modules.full_name(name, here, owner) == f"gossamer.{meaning}"
+    assert api.modules.full_name("params", here, owner) == "params"
+
+
 def test_exports_of_a_module_are_found(api):
     assert "SpinModel" in api.found["gossamer.physics.spins"].exports
     assert "CG" in api.found["gossamer.core.attribution"].exports

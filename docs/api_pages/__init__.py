@@ -12,10 +12,10 @@ from pathlib import Path
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 from sphinx import addnodes
-from sphinx.util.nodes import make_refnode
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from .docstrings import attributes, escape, to_rst
-from .modules import Module, decorators, fields, public_members, read_modules
+from .modules import Module, decorators, fields, full_name, public_members, read_modules
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs/api"  # git ignores it
@@ -98,30 +98,23 @@ def member(name: str, node: ast.stmt, module: Module, *, method: bool = False) -
     )
 
 
-def resolve(app, env, node, contnode):
-    """Finds what a name in a docstring or signature means where it stands."""
-    if node.get("refdomain") != "py":
-        return None
-    modules, target = app.gossamer_modules, node["reftarget"]
-    here = modules.get(node.get("py:module") or "")
-    if here is None:
-        return None
-    around = here.name.split(".")
-    candidates = [".".join([*around[:n], target]) for n in range(len(around), 0, -1)]
-    head, _, tail = target.partition(".")
-    if head in here.names:
-        candidates.insert(0, ".".join(filter(None, [here.names[head], tail])))
-    objects = env.get_domain("py").objects
-    for name in candidates:
-        for _ in range(4):  # through modules that only pass a name on
-            if name in objects:
-                entry = objects[name]
-                return make_refnode(
-                    app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, name
-                )
-            owner, _, last = name.rpartition(".")
-            name = modules[owner].names.get(last, "") if owner in modules else ""
-    return None
+class FullNames(SphinxPostTransform):
+    """Gives names in docstrings and signatures the meaning that they have where they stand.
+
+    Sphinx by itself takes any object whose name ends alike, of whatever module.
+    """
+
+    default_priority = 5  # before Sphinx looks for them
+
+    def run(self, **_) -> None:
+        """See `SphinxPostTransform.run`."""
+        objects = self.env.get_domain("py").objects
+        for node in self.document.findall(addnodes.pending_xref):
+            here = self.app.gossamer_modules.get(node.get("py:module") or "")
+            if node.get("refdomain") == "py" and here:
+                node.attributes.pop("refspecific", None)
+                full = full_name(node["reftarget"], here, node.get("py:class"))
+                node["reftarget"] = full if full in objects else node["reftarget"]
 
 
 def link_sources(app, doctree) -> None:
@@ -134,6 +127,13 @@ def link_sources(app, doctree) -> None:
             target = {"refdomain": "std", "reftype": "doc", "reftarget": page, "refexplicit": True}
             target |= {"refdoc": app.env.docname, "refwarn": True}
             node.replace_self(addnodes.pending_xref("", *node.children, **target))
+
+
+def fold_navigation(app, page, template, context, doctree) -> None:
+    """Lists the modules of the package one is in, not all 300: most of the time went there."""
+    whole = context.get("toctree")
+    if whole:
+        context["toctree"] = lambda **options: whole(**(options | {"collapse": True}))
 
 
 def visit_math(translator, node) -> None:
@@ -152,8 +152,9 @@ def setup(app):
     """Called by Sphinx."""
     app.connect("builder-inited", write_pages)
     app.connect("doctree-read", link_sources)
+    app.connect("html-page-context", fold_navigation, priority=400)  # before the theme
+    app.add_post_transform(FullNames)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displayed_math, None))
-    app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

@@ -105,6 +105,47 @@ def fields(node: ast.ClassDef, module: Module) -> dict[str, ast.expr | None]:
     return found
 
 
+def full_name(name: str, here: Module, owner: str | None) -> str:
+    """What a name in a module means: a field, something imported, of the module or around it.
+
+    Args:
+        name: such as ``mixing.pull``.
+        here: the module.
+        owner: the class in whose documentation the name is, if any.
+
+    Returns:
+        The full name of its definition, or the name itself if nothing in gossamer has it.
+    """
+    around = here.name.split(".")
+    candidates = [f"{here.name}.{owner}.{name}"] if owner else []
+    head, _, tail = name.partition(".")
+    if head in here.names:
+        candidates.append(".".join(filter(None, [here.names[head], tail])))
+    candidates += [".".join([*around[:n], name]) for n in range(len(around), 0, -1)]
+    for candidate in candidates:
+        for _ in range(4):  # through modules that only pass a name on
+            if _is_defined(candidate, here.everything):
+                return candidate
+            module, _, last = candidate.rpartition(".")
+            passed = here.everything[module].names.get(last) if module in here.everything else None
+            if passed is None:
+                break
+            candidate = passed
+    return name
+
+
+def _is_defined(name: str, modules: dict[str, Module]) -> bool:
+    """Whether a full name is that of a module, or of something that a module defines."""
+    if name in modules:
+        return True
+    owner, _, last = name.rpartition(".")
+    if owner in modules:
+        return last in dict(public_members(modules[owner].tree))
+    module, _, name_of_class = owner.rpartition(".")
+    node = dict(public_members(modules[module].tree)).get(name_of_class) if module in modules else 0
+    return isinstance(node, ast.ClassDef) and last in dict(public_members(node))
+
+
 def _read(path: Path, root: Path, everything: dict[str, Module]) -> Module:
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
