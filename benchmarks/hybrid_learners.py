@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from gossamer.speech import (
@@ -48,6 +49,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "delay-by-one": {"algorithm": "delay_by_one"},
 }
 
+MEASURES = {"loss": "cross-entropy, nats", "wer": "word error rate, development"}
+
 
 def main():
     parser = argparse.ArgumentParser(description="Trains an acoustic model in different ways.")
@@ -59,6 +62,7 @@ def main():
     parser.add_argument("--rates", nargs="+", type=float, default=[2e-3, 8e-3, 32e-3, 64e-3])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--figure", type=Path, help="PNG of loss and word errors against the rate")
     options = parser.parse_args()
     study = Study(options.run)
     print(
@@ -68,6 +72,7 @@ def main():
     grid = itertools.product(
         options.learners, options.batches, options.rates, options.seeds, options.methods
     )
+    rows = []
     for number, batch, rate, seed, method in grid:
         config = configure(study.run, METHODS[method], number, batch, rate, seed, options.steps)
         name = f"{method.replace(' ', '-')}-{number}-{batch}-{rate:g}-{seed}-{options.steps}"
@@ -78,6 +83,29 @@ def main():
                 f"{found['loss']:8.3f}{100 * found['frame_error']:12.1f}%{100 * found['wer']:8.1f}%"
             )
         print(f"{number:8}{batch:7}{rate:11g}{seed:6}  {method:16}{shown}", flush=True)
+        rows.append((f"{number} learners, {batch} x batch", method, rate, found))
+    if options.figure:
+        draw(rows).savefig(options.figure, dpi=130)
+
+
+def draw(rows: list[tuple[str, str, float, dict[str, float] | None]]) -> Figure:
+    """Loss and word error rate against the peak rate; runs that diverged are left out."""
+    settings = list(dict.fromkeys(row[0] for row in rows))
+    figure = Figure(figsize=(9, 3.2 * len(settings)), layout="constrained")
+    panels = figure.subplots(len(settings), 2, squeeze=False)
+    for setting, pair in zip(settings, panels, strict=True):
+        for panel, (measure, label) in zip(pair, MEASURES.items(), strict=True):
+            for method in dict.fromkeys(row[1] for row in rows):
+                points = sorted(
+                    (rate, found[measure])
+                    for where, name, rate, found in rows
+                    if (where, name) == (setting, method) and found is not None
+                )
+                panel.plot(*zip(*points, strict=True), marker="o", markersize=4, label=method)
+            panel.set(xscale="log", xlabel="peak learning rate", ylabel=label, title=setting)
+            panel.spines[["top", "right"]].set_visible(False)
+    panels[0, 0].legend(frameon=False, fontsize=8)
+    return figure
 
 
 def configure(
