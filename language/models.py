@@ -5,8 +5,7 @@ a feed-forward network, each followed by a residual sum and layer normalization.
 of its hidden states, and its logits are a linear function of that.  The same module is the small
 model that is trained from scratch and the MiniLM family, whose weights `pretrained` reads.
 
-Every dense layer can be tapped (see `gossamer.core.attribution.kronecker`): its inputs are sown
-into the collection "inputs", and the collection "taps" is added to its outputs.
+Every dense layer can be tapped, see `layers`.
 
 References:
     A. Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762.
@@ -21,6 +20,8 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from .layers import EPSILON, Dense, EncoderLayer
 
 
 @dataclass(frozen=True)
@@ -51,51 +52,6 @@ class EncoderConfig:
 MINILM = EncoderConfig(layers=6, size=384, heads=12, hidden=1536, max_length=512)
 
 
-class Dense(nn.Module):
-    """A linear layer that can be tapped."""
-
-    size: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[..., in] -> [..., size]."""
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.size))
-        bias = self.param("bias", nn.initializers.zeros, (self.size,))
-        self.sow("inputs", "x", x)
-        outputs = x @ kernel
-        outputs = outputs + jnp.broadcast_to(bias, outputs.shape)
-        if self.has_variable("taps", "y"):
-            outputs = outputs + self.get_variable("taps", "y")
-        return outputs
-
-
-class Layer(nn.Module):
-    """Self-attention and a feed-forward network."""
-
-    config: EncoderConfig
-
-    @nn.compact
-    def __call__(self, x: jax.Array, valid: jax.Array, *, deterministic: bool = True) -> jax.Array:
-        """[..., T, size] and which positions are there, [..., T], to [..., T, size]."""
-        config = self.config
-        drop = nn.Dropout(config.dropout, deterministic=deterministic)
-
-        def heads(name):
-            projected = Dense(config.size, name=name)(x)
-            return projected.reshape(*projected.shape[:-1], config.heads, -1)
-
-        query, key, value = heads("query"), heads("key"), heads("value")
-        scores = jnp.einsum("...qhd,...khd->...hqk", query, key) / query.shape[-1] ** 0.5
-        open_keys = jnp.broadcast_to(valid[..., None, None, :], scores.shape)
-        attention = jax.nn.softmax(jnp.where(open_keys, scores, -1e9))
-        mixed = jnp.einsum("...hqk,...khd->...qhd", attention, value).reshape(x.shape)
-        mixed = drop(Dense(config.size, name="output")(mixed))
-        x = nn.LayerNorm(epsilon=1e-12, name="attention_norm")(x + mixed)
-        wide = nn.gelu(Dense(config.hidden, name="expand")(x), approximate=False)
-        wide = drop(Dense(config.size, name="contract")(wide))
-        return nn.LayerNorm(epsilon=1e-12, name="output_norm")(x + wide)
-
-
 class Encoder(nn.Module):
     """Hidden states of texts."""
 
@@ -117,10 +73,12 @@ class Encoder(nn.Module):
         tokens = self.param("tokens", initial, (self.vocabulary_size, config.size))[ids]
         positions = self.param("positions", initial, (config.max_length, config.size))
         x = tokens + jnp.broadcast_to(positions[: ids.shape[-1]], tokens.shape)
-        x = nn.LayerNorm(epsilon=1e-12, name="norm")(x)
+        x = nn.LayerNorm(epsilon=EPSILON, name="norm")(x)
         x = nn.Dropout(config.dropout, deterministic=deterministic)(x)
         for number in range(config.layers):
-            layer = Layer(config, name=f"layer_{number}")
+            layer = EncoderLayer(
+                config.size, config.heads, config.hidden, config.dropout, name=f"layer_{number}"
+            )
             x = layer(x, ids > 0, deterministic=deterministic)
         return x
 
