@@ -1,5 +1,6 @@
-"""Texts as array_record files: a tensorflow-datasets builder for labeled rows.
+"""Texts as array_record files: a tensorflow-datasets builder for rows of strings.
 
+A row is a NamedTuple of strings, one of which, "split", says where it belongs.
 The folder's name holds a digest of the rows, so that changed texts are never mistaken for prepared
 ones, and it appears only when it is complete.
 """
@@ -15,13 +16,12 @@ from typing import Any, cast
 import tensorflow_datasets as tfds
 from absl import logging
 
-from .corpora import Row
-
+Row = Any  # a NamedTuple of strings with a field "split"
 SPLITS = ("train", "dev", "test")
 
 
 class Texts(tfds.core.GeneratorBasedBuilder):
-    """Texts with their names and classes."""
+    """Rows, each a dict of what its fields hold."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -32,10 +32,10 @@ class Texts(tfds.core.GeneratorBasedBuilder):
         super().__init__(data_dir=os.fspath(data_dir), file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        fields = ("name", "text", "label")
+        fields = _fields(self._rows)
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Texts, each with a class.",
+            description="Rows of strings.",
             features=tfds.features.FeaturesDict({name: tfds.features.Text() for name in fields}),
             disable_shuffling=True,
         )
@@ -46,9 +46,9 @@ class Texts(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split) for split in SPLITS if split in present}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        rows = (row for row in self._rows if row.split == split)
+        rows, fields = (row for row in self._rows if row.split == split), _fields(self._rows)
         for number, row in enumerate(rows):
-            yield number, {"name": row.name, "text": row.text, "label": row.label}
+            yield number, {field: getattr(row, field) for field in fields}
 
     def open(self, split: str) -> Sequence[dict[str, Any]]:
         """Random access to the examples of a split; none if it is absent."""
@@ -63,7 +63,7 @@ def prepare(label: str, rows: Sequence[Row], data_dir: str | os.PathLike[str]) -
 
     Args:
         label: what the folder's name starts with.
-        rows: the texts.
+        rows: the texts, at least one.
         data_dir: folder of prepared data.
     """
     digest = hashlib.sha256(repr(list(rows)).encode()).hexdigest()[:16]
@@ -86,6 +86,10 @@ def load_translations(config: str, split: str, data_dir: str | os.PathLike[str] 
     return cast(Any, tfds).data_source(
         config, split=split, data_dir=None if data_dir is None else os.fspath(data_dir)
     )
+
+
+def _fields(rows: Sequence[Row]) -> list[str]:
+    return [field for field in rows[0]._fields if field != "split"]
 
 
 @contextlib.contextmanager
