@@ -1,0 +1,1 @@
+"""Translation by a Transformer with encoder and decoder, from parallel texts to scores."""
