@@ -30,7 +30,8 @@ examples:
   gossamer evaluate prompts --beam 8 --language-model runs/external --tune
   gossamer evaluate runs/swb300 --sclite scores     files for NIST's sclite, errors by set
   gossamer evaluate runs/hybrid --tune              a hybrid, with its best acoustic scale
-  gossamer evaluate runs/resnet18                   an image classifier"""
+  gossamer evaluate runs/resnet18                   an image classifier
+  gossamer evaluate runs/translation --beam 4       a translator"""
 
 GRID = {  # what `--tune` tries
     "language_weight": (0.1, 0.2, 0.3, 0.5),
@@ -64,6 +65,8 @@ def main(words: list[str]) -> int:
     arguments.check()
     if (Path(arguments.run) / "classifier.safetensors").exists():
         return _evaluate_classifier(arguments)
+    if (Path(arguments.run) / "translator.safetensors").exists():
+        return _evaluate_translator(arguments)
     if (hybrid := hybrid_folder.find(arguments.run)) is not None:
         return _evaluate_hybrid(hybrid, arguments)
     if arguments.tune and arguments.language_model is None:
@@ -111,6 +114,16 @@ def _evaluate_classifier(arguments: Arguments) -> int:
     from ..vision import experiment
 
     experiment.score_run(arguments.run)
+    return 0
+
+
+def _evaluate_translator(arguments: Arguments) -> int:
+    """Scores a translator again."""
+    if dataclasses.replace(arguments, beam=1) != Arguments(run=arguments.run):
+        raise ValueError(f"{arguments.run} holds a translator, which takes no options but --beam.")
+    from ..language.translation import experiment
+
+    experiment.score_run(arguments.run, beam=arguments.beam if arguments.beam > 1 else 4)
     return 0
 
 

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a model and write a run folder",
     "evaluate": "score a run on held-out recordings",
     "explain": "explain the class of a text by spans of training texts",
+    "translate": "translate sentences",
     "audit": "show what quantization does to a model",
     "transcribe": "read audio files",
     "align": "tell when the words of a known text are spoken",

@@ -9,6 +9,7 @@ FIELDS = {
     "ngram": "an n-gram language model of words, which is counted rather than trained",
     "vision": "a convolutional network on bundled images, by name, or on your own",
     "language": "a classifier of texts, whose predictions `gossamer explain` explains",
+    "translation": "a Transformer from one language to another, on any parallel text",
 }
 USAGE = """usage: gossamer train FIELD ...
 
