@@ -464,3 +464,40 @@ def phrases(tmp_path_factory):
         "model": classifier.load(folder / "run"),
         "corpus": corpus,
     }
+
+
+@pytest.fixture(scope="session")
+def translation_run(tmp_path_factory) -> dict[str, Any]:
+    """A short run of a tiny translator of numbers by two learners: its config, folder and score."""
+    from gossamer.core.exchange import LearnersConfig
+    from gossamer.language.translation import experiment, grammar
+    from gossamer.language.translation.run_config import (
+        DataConfig,
+        NetworkConfig,
+        OptimizerConfig,
+        TranslationConfig,
+    )
+
+    folder = tmp_path_factory.mktemp("translation")
+    splits = {0: "dev", 1: "test"}
+    lines = [
+        "\t".join([*grammar.say_number(number), splits.get(number % 10, "train")])
+        for number in range(1, 100)
+    ]
+    (folder / "numbers.tsv").write_text("\n".join(["source\ttarget\tsplit", *lines]) + "\n")
+    config = TranslationConfig(
+        data=DataConfig(
+            str(folder / "numbers.tsv"), vocabulary=60, max_length=16, batch_tokens=512, buckets=1
+        ),
+        network=NetworkConfig("tiny"),
+        optimizer=OptimizerConfig(steps=30, learning_rate=0.01, warmup=10),
+        learners=LearnersConfig(number=2),
+        beam=2,
+        log_every=1,
+        validate_every=15,
+        checkpoint_every=5,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOSSAMER_CACHE", str(folder / "cache"))
+        score = experiment.train(config, folder / "run", show_progress=False)
+    return {"config": config, "folder": folder / "run", "score": score}
