@@ -67,18 +67,17 @@ def beam_search(
         The `beam` best hypotheses.
 
     Raises:
-        ValueError: if `beam` or `max_length` is below 1, or the beam above the vocabulary.
+        ValueError: if `beam` or `max_length` is below 1.
     """
-    if not 1 <= beam <= model.vocabulary_size or max_length < 1:
+    if beam < 1 or max_length < 1:
         raise ValueError(
-            f"`beam` must be from 1 to {model.vocabulary_size} and `max_length` at least 1, got "
-            f"{beam} and {max_length}."
+            f"`beam` and `max_length` must be at least 1, got {beam} and {max_length}."
         )
     apply: Callable[..., Any] = model.apply
     batch = source.shape[0]
     memory = apply({"params": params}, source, method=Transformer.read)
     memory = jax.tree.map(lambda x: jnp.repeat(x, beam, axis=0), memory)
-    first = jnp.arange(beam)[None] == 0  # all begin alike, so only one counts
+    first = jnp.arange(beam)[None] == 0  # the others stand for no hypothesis yet
     start = _State(
         step=jnp.zeros([], jnp.int32),
         tokens=jnp.full((batch, beam, max_length), PAD, jnp.int32),
@@ -131,8 +130,11 @@ def _choose(totals: jax.Array, ended: jax.Array) -> tuple[jax.Array, jax.Array, 
     batch, beam, size = totals.shape
     stays = jnp.broadcast_to((jnp.arange(size) == PAD)[None, None], totals.shape)
     kept = jnp.where(stays, ENDED, 2 * IMPOSSIBLE)
-    # A text that goes on is never continued by the sign that it is over.
-    open_totals = jnp.where(stays, 2 * IMPOSSIBLE, totals)
+    # A text that goes on has no padding.  What stands for no hypothesis must not end: it would keep
+    # its place.
+    ends = jnp.broadcast_to((jnp.arange(size) == END)[None, None], totals.shape)
+    barred = stays | (ends & (totals < IMPOSSIBLE / 2))
+    open_totals = jnp.where(barred, 2 * IMPOSSIBLE, totals)
     priorities = jnp.where(ended[..., None], kept, open_totals)
     chosen, places = jax.lax.top_k(priorities.reshape(batch, beam * size), beam)
     return chosen, places // size, places % size

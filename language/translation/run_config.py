@@ -23,7 +23,7 @@ class DataConfig:
     """Pieces of both languages together at most, by byte-pair encoding; 37000 for WMT14."""
     max_length: int = 64
     """Tokens of a text at most; longer ones are left out of training."""
-    batch_tokens: int = 2048
+    batch_tokens: int = 1024
     """Positions of a side of a batch, padding included, over all learners; 25000 in the paper."""
     buckets: int = 4
     """Shapes of batches at most; each is compiled once."""
@@ -49,7 +49,7 @@ class NetworkConfig:
 class OptimizerConfig:
     """Adam; the rate rises linearly, then falls with the inverse square root of the step."""
 
-    steps: int = 1500
+    steps: int = 1000
     """Training steps, of one update of each learner."""
     learning_rate: float = 3e-3
     """Highest learning rate; that of the paper is (size * warmup) ** -0.5."""

@@ -119,7 +119,7 @@ def score_tokens(model: Transformer, params: Any, encoded: Encoded) -> TokenScor
     for batch, chosen in evaluation_batches(encoded, rows=ROWS):
         target = np.where(np.arange(ROWS)[:, None] < len(chosen), batch["target"], PAD)
         totals += np.asarray(_measure(model, params, batch["source"], target), float)
-    nats, right, number = totals
+    nats, right, number = totals.tolist()
     return TokenScore(nats / number, math.exp(min(nats / number, 700.0)), right / number)
 
 

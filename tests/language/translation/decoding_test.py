@@ -45,8 +45,7 @@ def all_translations():
 @pytest.mark.parametrize("alpha", [0.0, 0.6])
 def test_a_wide_beam_finds_the_best_of_all(params, alpha):
     targets, lengths, num_ended = all_translations()
-    # Wide enough for every hypothesis of the first step; of the second, those that matter.
-    found = beam_search(MODEL, params, SOURCE, beam=6, max_length=LENGTH, alpha=alpha)
+    found = beam_search(MODEL, params, SOURCE, beam=len(targets), max_length=LENGTH, alpha=alpha)
     for row in range(3):
         totals = log_probabilities(params, SOURCE[row], jnp.asarray(targets))
         scores = totals / ((5 + lengths) / 6) ** alpha
@@ -55,6 +54,8 @@ def test_a_wide_beam_finds_the_best_of_all(params, alpha):
         np.testing.assert_allclose(found.scores[row, 0], scores[best], rtol=1e-5)
         np.testing.assert_allclose(found.log_probabilities[row, 0], totals[best], rtol=1e-5)
         assert found.ended[row, 0]
+        seen = {tuple(tokens) for tokens in found.tokens[row].tolist()}
+        assert seen == {tuple(target) for target in targets.tolist()}
 
 
 def greedy(params, source, length):
@@ -63,7 +64,7 @@ def greedy(params, source, length):
     tokens = []
     while len(tokens) < length and END not in tokens:
         target = jnp.array([tokens + [PAD] * (length - len(tokens))])
-        logits = np.asarray(apply({"params": params}, source[None], target))[0, len(tokens)]
+        logits = np.array(apply({"params": params}, source[None], target)[0, len(tokens)])
         logits[PAD] = -np.inf
         tokens.append(int(logits.argmax()))
     return tokens + [PAD] * (length - len(tokens))
@@ -81,11 +82,10 @@ def test_more_hypotheses_do_not_score_lower(params):
     one, four = (
         beam_search(MODEL, params, SOURCE, beam=beam, max_length=8, alpha=0.0) for beam in (1, 4)
     )
-    both = np.asarray(one.ended[:, 0] & four.ended[:, 0])
-    assert both.any()
-    assert (four.scores[both, 0] >= one.scores[both, 0] - 1e-5).all()
-    scores = np.where(four.ended, four.scores, -np.inf)
-    assert (scores[:, 0] == scores.max(1)).all()
+    # No theorem, but so it is on texts that are no made-up exceptions.
+    assert (four.scores.max(1) >= one.scores[:, 0] - 1e-5).all()
+    scores = np.where(four.ended, four.scores, four.scores - 1e6)
+    assert (np.diff(scores, axis=1) <= 0).all()
 
 
 def test_padding_and_company_do_not_matter(params):
@@ -96,5 +96,5 @@ def test_padding_and_company_do_not_matter(params):
 
 
 def test_bad_input_is_refused(params):
-    with pytest.raises(ValueError, match="`beam` must be from 1 to 6 and `max_length` at least 1"):
-        beam_search(MODEL, params, SOURCE, beam=7)
+    with pytest.raises(ValueError, match="`beam` and `max_length` must be at least 1, got 0"):
+        beam_search(MODEL, params, SOURCE, beam=0)

@@ -24,7 +24,7 @@ def without_times(folder):
 def test_a_run_leaves_its_scores_and_its_translator(translation_run):
     folder, score = translation_run["folder"], translation_run["score"]
     result = json.loads((folder / "result.json").read_text())
-    assert result["pairs"] == 9
+    assert result["pairs"] == 10
     assert result["accuracy"] == score.tokens.accuracy
     assert result["greedy"] == score.greedy._asdict()
     assert result["beam"] == {"size": 2} | score.beam._asdict()

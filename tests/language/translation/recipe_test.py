@@ -36,7 +36,7 @@ def test_the_rate_is_that_of_the_paper():
 
 def test_the_loss_is_that_of_smoothed_targets(key, params):
     value, metrics = jax.jit(recipe.loss_function(MODEL, 0.1))(params, BATCH, key)
-    logits = MODEL.apply({"params": params}, BATCH["source"], BATCH["target"])
+    logits = jax.jit(MODEL.apply)({"params": params}, BATCH["source"], BATCH["target"])
     targets = optax.smooth_labels(jax.nn.one_hot(BATCH["target"], 9), 0.1)
     valid = BATCH["target"] != 0
     losses = optax.softmax_cross_entropy(logits, targets)
@@ -74,6 +74,6 @@ def test_a_moving_average_is_kept():
     )
     params = {"x": jnp.ones(3)}
     state = recipe.optimizer(config, None).init(params)
-    assert "average" in str(jax.tree.structure(state))
+    assert "AverageState" in str(jax.tree.structure(state))
     plain = dataclasses.replace(config, optimizer=OptimizerConfig())
-    assert "average" not in str(jax.tree.structure(recipe.optimizer(plain, None).init(params)))
+    assert "AverageState" not in str(jax.tree.structure(recipe.optimizer(plain, None).init(params)))
