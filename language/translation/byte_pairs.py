@@ -150,7 +150,7 @@ def join(pieces: Sequence[str], pair: Pair) -> list[str]:
     return joined
 
 
-def as_rows(encoded: Sequence[Sequence[int]], length: int) -> np.ndarray:
+def as_rows(encoded: Sequence[Sequence[int] | np.ndarray], length: int) -> np.ndarray:
     """Numbers of texts as [N, length] int32, `PAD` behind them; what is longer is cut."""
     rows = np.full((len(encoded), length), PAD, np.int32)
     for row, ids in zip(rows, encoded, strict=True):

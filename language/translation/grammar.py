@@ -13,10 +13,9 @@ import random
 from typing import Literal, NamedTuple
 
 from . import words
-from .words import Modal, Noun, Verb
+from .words import Modal, Noun, Person, Verb
 
 Case = Literal["nominative", "accusative", "dative"]
-Person = Literal["first", "third", "plural"]
 
 # Endings by gender, or p in the plural: of the definite article, of ein and kein, of adjectives
 # after each of them, and after a number.

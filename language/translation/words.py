@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple
 
 Gender = Literal["m", "f", "n"]
+Person = Literal["first", "third", "plural"]
 
 
 class Noun(NamedTuple):
@@ -101,14 +102,14 @@ MODALS = (
     Modal("want to", "wants to", "will", "wollen"),
 )
 # English, German, person and number of the verb
-PRONOUNS = (
+PRONOUNS: tuple[tuple[str, str, Person], ...] = (
     ("I", "ich", "first"),
     ("he", "er", "third"),
     ("she", "sie", "third"),
     ("we", "wir", "plural"),
     ("they", "sie", "plural"),
 )
-# English, German, the German word before a number of things or its kind of endings
+# English, the German stem, the endings of adjectives behind it
 DETERMINERS = (
     ("the", "d", "weak"),
     ("this", "dies", "weak"),
