@@ -16,6 +16,7 @@ import soundfile
 from hypothesis import strategies as st
 
 from gossamer.language import data as texts
+from gossamer.language.translation import parallel
 from gossamer.speech import (
     alternatives,
     arpa,
@@ -120,6 +121,7 @@ READERS = {  # file, reader, and content, which a fixture makes of models
         b"# head\n\n1.5 2.5 A: one\n",
     ),
     "texts": ("a.tsv", texts.read_table, b"label\ttext\ngood\tfine\nbad\tdull\n"),
+    "pairs": ("a.tsv", parallel.read_table, b"source\ttarget\tsplit\none\teins\ttrain\n"),
     "n-best lists": (
         "a.jsonl",
         alternatives.read,

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from ...core import exchange, learners, run_folder, training
+from ...core import exchange, learners, run_folder, training, whole_file
 from ...core.moving_average import averaged_params
 from . import batches, byte_pairs, recipe, translator
 from .byte_pairs import BytePairs
@@ -147,9 +147,7 @@ def find_vocabulary(config: TranslationConfig, text: ParallelText, folder: Path)
         texts = (side for pair in text.train for side in pair)
         learned = byte_pairs.learn(texts, config.data.vocabulary)
         content = {"characters": learned.characters, "merges": learned.merges}
-        draft = path.with_name(f"{VOCABULARY}.tmp")
-        draft.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(path)
+        whole_file.write_text(path, json.dumps(content, ensure_ascii=False) + "\n")
     found = json.loads(path.read_text(encoding="utf-8"))
     return BytePairs(found["characters"], found["merges"])
 
@@ -204,9 +202,7 @@ def score_run(
         "bytes": (folder / PACKED).stat().st_size,
         "training_seconds": seconds,
     }
-    draft = result.with_name(f"{RESULT}.tmp")
-    draft.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    draft.replace(result)
+    whole_file.write_text(result, json.dumps(found, indent=2) + "\n")
     Console().print(
         f"{text.name}, {len(pairs)} pairs: exact {100 * greedy.exact_match:.1f}% and BLEU "
         f"{greedy.bleu:.1f} greedily, exact {100 * searched.exact_match:.1f}% and BLEU "

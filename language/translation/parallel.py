@@ -139,8 +139,11 @@ def read_table(path: str | os.PathLike[str]) -> list[_Row]:
     Raises:
         ValueError: if a column is missing or a text empty, naming the line.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            table = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: must be a table in UTF-8 ({error}).") from None
     rows = []
     for number, row in enumerate(table, start=2):
         source, target = ((row.get(field) or "").strip() for field in ("source", "target"))
@@ -148,7 +151,7 @@ def read_table(path: str | os.PathLike[str]) -> list[_Row]:
         if not source or not target or split not in records.SPLITS:
             raise ValueError(
                 f"{path}, line {number}: a line must have a source, a target and, if any, a split "
-                f"of {', '.join(records.SPLITS)}; its columns are {list(row)}."
+                f"of {', '.join(records.SPLITS)}; its columns are {list(row)!s:.80}."
             )
         rows.append(_Row(source, target, split))
     return _once(rows)
@@ -158,9 +161,15 @@ def read_lines(sources: str | os.PathLike[str], targets: str | os.PathLike[str])
     """Rows of two texts, line by line; pairs with an empty side are left out.
 
     Raises:
-        ValueError: if one text is longer than the other.
+        ValueError: if one text is longer than the other, or none.
     """
-    texts = [Path(path).read_text(encoding="utf-8").splitlines() for path in (sources, targets)]
+    texts = []
+    for path in (sources, targets):
+        try:
+            # Other separators, such as U+2028, may stand within a line.
+            texts.append(Path(path).read_text(encoding="utf-8-sig").rstrip("\n").split("\n"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: must be a text in UTF-8 ({error}).") from None
     if len(texts[0]) != len(texts[1]):
         raise ValueError(
             f"`targets` must have as many lines as the text it translates, got {len(texts[1])} in "

@@ -162,15 +162,17 @@ def load(path: str | os.PathLike[str]) -> Translator:
     """
     path = Path(path)
     path = path / PACKED if path.is_dir() else path
-    header, params = packing.read(
-        path, (FORMAT,), "translator", "train it by `gossamer train translation`"
-    )
-    return Translator(
-        cattrs.structure(json.loads(header["config"]), TransformerConfig),
-        BytePairs(json.loads(header["characters"]), json.loads(header["merges"])),
-        int(header["max_length"]),
-        params,
-    )
+
+    def build(header: dict[str, str], params: dict[str, Any]) -> Translator:
+        return Translator(
+            cattrs.structure(json.loads(header["config"]), TransformerConfig),
+            BytePairs(json.loads(header["characters"]), json.loads(header["merges"])),
+            int(header["max_length"]),
+            params,
+        )
+
+    remedy = "train it by `gossamer train translation`"
+    return packing.read(path, (FORMAT,), "translator", remedy, build)
 
 
 @jax.jit(static_argnums=0)
