@@ -20,7 +20,7 @@ from .byte_pairs import BytePairs, as_rows
 from .parallel import Pair
 
 Batch = dict[str, np.ndarray]
-ROUND = 8  # lengths of evaluation are multiples of it
+SHORTEST = 16  # to which texts are padded in evaluation
 
 
 class Encoded(NamedTuple):
@@ -148,6 +148,10 @@ def evaluation_batches(encoded: Encoded, *, rows: int = 64) -> Iterator[tuple[Ba
     order = np.argsort(encoded.lengths(), kind="stable")
     for start in range(0, len(order), rows):
         chosen = order[start : start + rows]
-        longest = int(encoded.lengths()[chosen[-1]])
-        filled = np.resize(chosen, rows).tolist()
-        yield encoded.take(filled, -(-longest // ROUND) * ROUND), chosen
+        length = padded_length(int(encoded.lengths()[chosen[-1]]))
+        yield encoded.take(np.resize(chosen, rows).tolist(), length), chosen
+
+
+def padded_length(length: int) -> int:
+    """The next power of two: evaluation has few shapes, each of which is compiled once."""
+    return max(SHORTEST, 1 << (length - 1).bit_length())

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...core import packing
-from .batches import ROUND, Encoded, encode, evaluation_batches
+from .batches import Encoded, encode, evaluation_batches, padded_length
 from .bleu import bleu
 from .byte_pairs import PAD, BytePairs, as_rows
 from .decoding import beam_search
@@ -24,7 +24,7 @@ from .transformer import Transformer, TransformerConfig
 PACKED = "translator.safetensors"
 FORMAT = "gossamer-translator-1"
 ROWS = 64  # texts that are translated together
-EXTRA = 50  # tokens that a translation may have more than its text, as in the paper
+LONGER = 2  # times as many tokens as its padded text a translation may have
 
 
 class Translator(NamedTuple):
@@ -89,16 +89,17 @@ def translate(
     found: dict[int, Translation] = {}
     for start in range(0, len(order), ROWS):
         chosen = order[start : start + ROWS]
-        length = -(-len(encoded[chosen[-1]]) // ROUND) * ROUND
-        rows = np.zeros((1 if len(texts) == 1 else ROWS, length), np.int32)
-        rows[: len(chosen)] = as_rows([encoded[number] for number in chosen], length)
+        length = padded_length(len(encoded[chosen[-1]]))
+        # Texts again fill the rows: empty ones might be translated without end.
+        filled = np.resize(chosen, 1 if len(texts) == 1 else ROWS).tolist()
+        rows = as_rows([encoded[number] for number in filled], length)
         best = jax.device_get(
             beam_search(
                 translator.model,
                 translator.params,
                 rows,
                 beam=beam,
-                max_length=length + EXTRA,
+                max_length=LONGER * length,
                 alpha=alpha,
             )
         )

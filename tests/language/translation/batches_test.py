@@ -74,4 +74,5 @@ def test_evaluation_takes_each_pair_once():
     found = list(batches.evaluation_batches(ENCODED, rows=4))
     assert sorted(np.concatenate([chosen for _, chosen in found])) == list(range(11))
     assert all(batch["source"].shape[0] == 4 for batch, _ in found)
-    assert [batch["source"].shape[1] for batch, _ in found] == [8, 16, 16]
+    assert [batch["source"].shape[1] for batch, _ in found] == [16, 16, 16]
+    assert [batches.padded_length(length) for length in (1, 16, 17, 64)] == [16, 16, 32, 64]
