@@ -25,8 +25,8 @@ import optax
 from turns import alternate
 
 from gossamer.core.quantized_variables import quantize_variables
-from gossamer.speech.acoustic_model import PRESETS, AcousticModel, AcousticModelConfig
 from gossamer.speech.calibration import calibrate
+from gossamer.speech.hybrids.acoustic_model import PRESETS, AcousticModel, AcousticModelConfig
 from gossamer.speech.policies import named_policy
 
 FEATURES, RATE = 240, 1e-3

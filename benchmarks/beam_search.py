@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gossamer.speech import recognizer
-from gossamer.speech.corpus import telephone_prompts
+from gossamer.speech.corpora.corpus import telephone_prompts
 from gossamer.speech.decoding import beam_search, greedy_decode
 from gossamer.speech.front_end import recognizer_inputs
 from gossamer.speech.fusion import FusedModels

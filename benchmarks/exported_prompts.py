@@ -19,7 +19,7 @@ from pathlib import Path
 import kaldialign
 
 from gossamer.speech import experiment, recognizer
-from gossamer.speech.corpus import telephone_prompts
+from gossamer.speech.corpora.corpus import telephone_prompts
 from gossamer.speech.deployment.arithmetic import Arithmetic
 from gossamer.speech.deployment.export import export
 from gossamer.speech.transcriber.transcriber import Search, Transcriber

@@ -17,7 +17,7 @@ from typing import Any
 
 import kaldialign
 
-from gossamer.speech.corpus import telephone_prompts
+from gossamer.speech.corpora.corpus import telephone_prompts
 from gossamer.speech.transcriber.transcriber import Search, Transcriber
 
 PRUNES = (math.inf, 8.0, 6.0, 5.0, 4.0)

@@ -33,7 +33,7 @@ import numpy as np
 from gossamer.core.quantized import Quantized
 from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech import experiment, language_model, language_model_run, transducer
-from gossamer.speech.corpus import telephone_prompts
+from gossamer.speech.corpora.corpus import telephone_prompts
 from gossamer.speech.decoding import beam_search, greedy_decode
 from gossamer.speech.deployment.arithmetic import Arithmetic
 from gossamer.speech.deployment.export import Fusion, export

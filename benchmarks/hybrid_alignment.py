@@ -18,7 +18,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from gossamer.speech import corpus, hybrid, hybrid_run, pronunciations
+from gossamer.speech.corpora import corpus
+from gossamer.speech.hybrids import hybrid, hybrid_run, pronunciations
 
 TOLERANCES = (0.02, 0.05, 0.1)  # s
 

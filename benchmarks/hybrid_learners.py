@@ -26,20 +26,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from gossamer.speech import (
-    corpus,
+from gossamer.speech import training_data, word_error
+from gossamer.speech.corpora import corpus
+from gossamer.speech.hybrids import (
     hybrid,
     hybrid_run,
     hybrid_targets,
     hybrid_training,
     pronunciations,
-    training_data,
-    word_error,
     word_search,
 )
-from gossamer.speech.acoustic_model import PRESETS, AcousticModel, count_priors
-from gossamer.speech.hybrid_config import HybridRun
-from gossamer.speech.word_search import WordSearch
+from gossamer.speech.hybrids.acoustic_model import PRESETS, AcousticModel, count_priors
+from gossamer.speech.hybrids.hybrid_config import HybridRun
+from gossamer.speech.hybrids.word_search import WordSearch
 
 METHODS: dict[str, dict[str, Any]] = {
     "SSGD": {"algorithm": "ssgd"},

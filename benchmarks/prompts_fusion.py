@@ -16,7 +16,8 @@ import kaldialign
 import numpy as np
 from prompts_paired import RESAMPLES, percent
 
-from gossamer.speech import corpus, evaluation, experiment, language_model_run
+from gossamer.speech import evaluation, experiment, language_model_run
+from gossamer.speech.corpora import corpus
 from gossamer.speech.fusion import FusedModels
 
 BEAM = 8

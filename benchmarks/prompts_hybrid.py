@@ -16,17 +16,11 @@ from pathlib import Path
 
 import jax
 
-from gossamer.speech import (
-    corpus,
-    decoding_graph,
-    evaluation,
-    hybrid_run,
-    ngram,
-    pronunciations,
-    word_error,
-    word_search,
-)
-from gossamer.speech.word_search import WordSearch
+from gossamer.speech import evaluation, word_error
+from gossamer.speech.corpora import corpus
+from gossamer.speech.graphs import decoding_graph, ngram
+from gossamer.speech.hybrids import hybrid_run, pronunciations, word_search
+from gossamer.speech.hybrids.word_search import WordSearch
 
 SCALES = (0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
 

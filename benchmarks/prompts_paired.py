@@ -12,7 +12,8 @@ import argparse
 import kaldialign
 import numpy as np
 
-from gossamer.speech import corpus, experiment, recognizer
+from gossamer.speech import experiment, recognizer
+from gossamer.speech.corpora import corpus
 
 RESAMPLES = 10_000
 

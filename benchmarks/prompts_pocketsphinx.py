@@ -33,7 +33,8 @@ import soxr
 from rich.console import Console
 from rich.table import Table
 
-from gossamer.speech import corpus, evaluation, experiment, recognizer
+from gossamer.speech import evaluation, experiment, recognizer
+from gossamer.speech.corpora import corpus
 from gossamer.speech.text import normalize
 from gossamer.speech.word_error import WordErrorRate, word_error_rate
 

@@ -23,8 +23,9 @@ import numpy as np
 import prompts_paired
 
 from gossamer.core import whole_file
-from gossamer.speech import corpus, experiment, nbest_lists, recognizer
+from gossamer.speech import experiment, nbest_lists, recognizer
 from gossamer.speech.configs import CONFIGS
+from gossamer.speech.corpora import corpus
 from gossamer.speech.run_config import SpeechConfig
 
 RESULTS = Path(__file__).with_suffix(".json")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..speech import hybrid_folder
+from ..speech.hybrids import hybrid_folder
 
 if TYPE_CHECKING:
-    from ..speech.alignment import Segment
+    from ..speech.hybrids.alignment import Segment
 
 DESCRIPTION = """Tell when the words and phones of a known text are spoken in a recording, by a
 hybrid recognizer.
@@ -42,7 +42,9 @@ class Arguments:
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
     arguments = tyro.cli(Arguments, prog="gossamer align", description=DESCRIPTION, args=words)
-    from ..speech import audio, hybrid, hybrid_run, pronunciations, text
+    from ..speech import text
+    from ..speech.corpora import audio
+    from ..speech.hybrids import hybrid, hybrid_run, pronunciations
 
     folder = hybrid_folder.find(arguments.run) or arguments.run
     model = hybrid_run.read_run(folder)
@@ -66,7 +68,8 @@ def main(words: list[str]) -> int:
 def _format(
     arguments: Arguments, phones: "list[Segment]", words: "list[Segment]", seconds: float
 ) -> str:
-    from ..speech import sclite, textgrid
+    from ..speech import sclite
+    from ..speech.hybrids import textgrid
 
     if arguments.format == "textgrid":
         return textgrid.format_tiers({"words": words, "phones": phones}, seconds)

@@ -127,7 +127,7 @@ def _list_switchboard(words: list[str]) -> int:
     arguments = tyro.cli(
         Switchboard, prog="gossamer corpus switchboard", description=SWITCHBOARD, args=words
     )
-    from ..speech import ldc
+    from ..speech.corpora import ldc
 
     options = dataclasses.asdict(arguments)
     output = options.pop("output")
@@ -154,7 +154,7 @@ def _synthesize(words: list[str]) -> int:
         Synthetic, prog="gossamer corpus synthetic", description=SYNTHETIC, args=words
     )
     from ..core import progress
-    from ..speech import sentences, synthetic_corpus, voices
+    from ..speech.corpora import sentences, synthetic_corpus, voices
 
     found = voices.find_voices(
         arguments.engines, language=arguments.language, names=arguments.voices
@@ -187,7 +187,7 @@ def _synthesize(words: list[str]) -> int:
 
 def _list_voices(words: list[str]) -> int:
     arguments = tyro.cli(Voices, prog="gossamer corpus voices", description=VOICES, args=words)
-    from ..speech import voices
+    from ..speech.corpora import voices
 
     for voice in voices.find_voices(arguments.engines, language=arguments.language):
         print(f"{voice.engine:<11}{voice.name:<24}{voice.about}".rstrip())

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ..speech import hybrid_folder
+from ..speech.hybrids import hybrid_folder
 from .search import GraphOptions, SearchOptions, check_hybrid
 
 if TYPE_CHECKING:
-    from ..speech.corpus import Corpus
+    from ..speech.corpora.corpus import Corpus
     from ..speech.evaluation import Evaluation
     from ..speech.fusion import FusedModels
     from ..speech.recognizer import Recognizer
@@ -130,7 +130,8 @@ def _evaluate_translator(arguments: Arguments) -> int:
 def _evaluate_hybrid(folder: Path, arguments: Arguments) -> int:
     """Scores a hybrid recognizer."""
     check_hybrid(arguments, arguments.run)
-    from ..speech import evaluation, training_data, word_error, word_search
+    from ..speech import evaluation, training_data, word_error
+    from ..speech.hybrids import word_search
     from ..speech.run_config import SpeechConfig
 
     search = arguments.graph.open_run(folder)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..speech.fusion import FusedModels
+    from ..speech.hybrids.word_search import WordSearch
     from ..speech.text import Vocabulary
-    from ..speech.word_search import WordSearch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class GraphOptions:
         Raises:
             ValueError: if there is none, or an option is out of range.
         """
-        from ..speech import word_search
+        from ..speech.hybrids import word_search
 
         found = word_search.open_run(folder, language_model=self.arpa)
         options = {"acoustic_scale": self.acoustic_scale, "beam": self.beam}

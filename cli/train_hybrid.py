@@ -18,7 +18,7 @@ examples:
 
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
-    from ..speech import hybrid_config, hybrid_folder, hybrid_run
+    from ..speech.hybrids import hybrid_config, hybrid_folder, hybrid_run
 
     default = hybrid_config.RUNS["small"]
     if words and words[0] in hybrid_config.RUNS:

@@ -36,7 +36,9 @@ def main(words: list[str]) -> int:
     arguments = tyro.cli(
         Arguments, prog="gossamer train ngram", description=DESCRIPTION, args=words
     )
-    from ..speech import arpa, hybrid_folder, lexicon, ngram, sentences
+    from ..speech.corpora import sentences
+    from ..speech.graphs import arpa, ngram
+    from ..speech.hybrids import hybrid_folder, lexicon
 
     texts = sentences.read_sentences(arguments.text, language=arguments.language)
     known = None

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..speech import hybrid_folder, terminal
+from ..speech import terminal
+from ..speech.hybrids import hybrid_folder
 from .search import GraphOptions, SearchOptions, check_hybrid
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def _hybrid_reader(folder: Path, arguments: Arguments) -> "Reader":
         )
     if arguments.nbest < 1:
         raise ValueError(f"`--nbest` must be at least 1, got {arguments.nbest}.")
-    from ..speech import audio, word_search
+    from ..speech.corpora import audio
+    from ..speech.hybrids import word_search
 
     search = arguments.graph.open_run(folder)
 
@@ -133,7 +135,8 @@ def _hybrid_reader(folder: Path, arguments: Arguments) -> "Reader":
 
 def _reader(arguments: Arguments) -> "Reader":
     """Reads files with JAX."""
-    from ..speech import audio, experiment, recognizer, streaming
+    from ..speech import experiment, recognizer, streaming
+    from ..speech.corpora import audio
 
     if arguments.run is None:
         model = recognizer.pretrained(arguments.pretrained)

@@ -13,8 +13,9 @@ one of your own recordings. The command `gossamer align` does the same and write
 
 import sys
 
-from gossamer.speech import audio, corpus, hybrid, hybrid_run, pronunciations
-from gossamer.speech.hybrid_folder import PRETRAINED
+from gossamer.speech.corpora import audio, corpus
+from gossamer.speech.hybrids import hybrid, hybrid_run, pronunciations
+from gossamer.speech.hybrids.hybrid_folder import PRETRAINED
 from gossamer.speech.text import normalize
 
 RECORDING = "vm-savefolder"  # of the bundled test prompts

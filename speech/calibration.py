@@ -16,7 +16,7 @@ from ..core.paths import named_leaves
 from ..core.quantization import Policy, fake_quantize
 from ..core.quantized_variables import WEIGHTS
 from ..core.sites import CALIBRATION, CLIPS
-from .acoustic_model import AcousticModel
+from .hybrids.acoustic_model import AcousticModel
 from .language_model import LanguageModel
 from .transducer import Transducer
 

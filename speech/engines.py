@@ -17,7 +17,7 @@ from ..core.async_runtime import Runtime, Threads
 from ..core.async_training import Steps, gradient_of
 from ..core.ray_runtime import Actors
 from . import recipe, training_data
-from .corpus import Corpus
+from .corpora.corpus import Corpus
 from .perturbation import TokenLogits
 from .run_config import SpeechConfig
 from .transducer import Transducer

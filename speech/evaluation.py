@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import features, recognizer, word_error
-from .corpus import Utterance
+from .corpora.corpus import Utterance
 from .fusion import FusedModels
 from .summary import PromptResult
 from .transcript import Transcript

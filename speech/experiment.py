@@ -40,7 +40,7 @@ from . import (
     warm_start,
 )
 from .calibration import calibrate, draw_variables
-from .corpus import Corpus
+from .corpora.corpus import Corpus
 from .front_end import transducer_inputs
 from .fusion import FusedModels
 from .language_model import LanguageModel

@@ -27,8 +27,9 @@ import tyro
 
 from ..core import checkpoint, learners, packing, run_folder, training
 from ..core.quantized_variables import deploy_variables
-from . import experiment, recipe, sentences, warm_start
+from . import experiment, recipe, warm_start
 from .calibration import calibrate, draw_variables
+from .corpora import sentences
 from .language_model import LanguageModel, LanguageModelConfig
 from .language_model_training import loss_function
 from .policies import PolicyName, named_policy

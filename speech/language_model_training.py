@@ -18,8 +18,8 @@ import optax
 from ..core import learners, training
 from ..core.quantized_variables import quantize_variables
 from .calibration import clip_metrics
+from .corpora.sentences import SentenceBatches, encode
 from .language_model import LanguageModel
-from .sentences import SentenceBatches, encode
 from .text import Vocabulary
 
 Batch = dict[str, Any]

@@ -31,10 +31,10 @@ import grain
 import numpy as np
 
 from . import batch_plan
-from .alternatives import Alternatives, check, encode, join
 from .augmentation import speed_perturb, tempo_perturb
 from .batch_plan import Bucket, Item, Lengths, PlannedBatch
-from .corpus import Utterance, Utterances
+from .corpora.alternatives import Alternatives, check, encode, join
+from .corpora.corpus import Utterance, Utterances
 from .text import BLANK_ID, Vocabulary
 
 Batch = dict[str, np.ndarray]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import recognizer
-from .corpus import Utterance
+from .corpora.corpus import Utterance
 from .fusion import FusedModels
 
 CHUNK = 64  # recordings between two writes

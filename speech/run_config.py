@@ -130,7 +130,7 @@ class LabelNoiseConfig:
     nbest: float = 0.0
     """Targets replaced by a whole alternative of `alternatives`; 0 turns it off."""
     alternatives: str | None = None
-    """JSON Lines file of alternative transcripts, see `speech.alternatives`."""
+    """JSON Lines file of alternative transcripts, see `speech.corpora.alternatives`."""
 
     def check(self) -> None:
         """Refuses numbers out of range, and alternatives that are missing.

@@ -17,10 +17,11 @@ import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from . import hub5, sclite, scoring, word_times
-from .conversations import SIDES
-from .corpus import Utterances
-from .records import Row
+from . import sclite, scoring, word_times
+from .corpora import hub5
+from .corpora.conversations import SIDES
+from .corpora.corpus import Utterances
+from .corpora.records import Row
 from .scoring import SetScore
 from .transcript import Transcript
 

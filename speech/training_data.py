@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import alternatives, corpus, loader, manifest_file, splicing
-from .corpus import Corpus, Utterances
-from .records import Row
+from . import loader
+from .corpora import alternatives, corpus, manifest_file, splicing
+from .corpora.corpus import Corpus, Utterances
+from .corpora.records import Row
 from .run_config import SpeechConfig
 
 SPLICE_REPEATS = 4  # passes over the recordings before the same spliced sentences come again

@@ -17,19 +17,10 @@ from hypothesis import strategies as st
 
 from gossamer.language import data as texts
 from gossamer.language.translation import parallel
-from gossamer.speech import (
-    alternatives,
-    arpa,
-    audio,
-    fisher,
-    lexicon,
-    manifest_file,
-    ngram,
-    recognizer,
-    sclite,
-    sphere,
-    word_mapping,
-)
+from gossamer.speech import recognizer, sclite, word_mapping
+from gossamer.speech.corpora import alternatives, audio, fisher, manifest_file, sphere
+from gossamer.speech.graphs import arpa, ngram
+from gossamer.speech.hybrids import lexicon
 
 NUMBER = int(os.environ.get("GOSSAMER_FUZZ", "40"))
 

@@ -27,9 +27,10 @@ from .arithmetic import Arithmetic
 CODE = (
     "__init__.py",
     "speech/__init__.py",
-    "speech/audio.py",
+    "speech/corpora/__init__.py",
+    "speech/corpora/audio.py",
     "speech/pauses.py",
-    "speech/sphere.py",
+    "speech/corpora/sphere.py",
     "speech/terminal.py",
     "speech/text.py",
     "speech/transcript.py",

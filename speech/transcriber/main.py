@@ -5,7 +5,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from .. import audio, terminal
+from .. import terminal
+from ..corpora import audio
 from ..transcript import Transcript
 from .transcriber import Search, Transcriber
 

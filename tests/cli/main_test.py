@@ -12,8 +12,9 @@ import soundfile
 from gossamer.cli import evaluate
 from gossamer.cli.main import COMMANDS, main
 from gossamer.core.quantized_variables import deploy_variables
-from gossamer.speech import alternatives, experiment, recognizer
+from gossamer.speech import experiment, recognizer
 from gossamer.speech.configs import CONFIGS
+from gossamer.speech.corpora import alternatives
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.transducer import TransducerConfig
 

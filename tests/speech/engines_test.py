@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gossamer.speech import engines, experiment
-from gossamer.speech.corpus import Corpus, Utterance, Utterances
+from gossamer.speech.corpora.corpus import Corpus, Utterance, Utterances
 from gossamer.speech.run_config import (
     AugmentationConfig,
     DataConfig,

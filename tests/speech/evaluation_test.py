@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gossamer.speech import evaluation, recognizer
-from gossamer.speech.corpus import Utterance, Utterances
+from gossamer.speech.corpora.corpus import Utterance, Utterances
 from gossamer.speech.transcript import Transcript
 
 HEARD = {1: "one two three four", 2: "five six seven eight", 3: "nine"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gossamer.speech import experiment
-from gossamer.speech.corpus import Corpus, Utterance, Utterances
+from gossamer.speech.corpora.corpus import Corpus, Utterance, Utterances
 from gossamer.speech.language_model import LanguageModelConfig
 from gossamer.speech.run_config import LabelNoiseConfig, SpeechConfig
 from gossamer.speech.text import Vocabulary

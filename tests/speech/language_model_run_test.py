@@ -14,7 +14,8 @@ from gossamer.core import packing
 from gossamer.core.audit import audit, float_share
 from gossamer.core.paths import named_leaves
 from gossamer.core.quantization import is_quantized
-from gossamer.speech import experiment, language_model_run, sentences
+from gossamer.speech import experiment, language_model_run
+from gossamer.speech.corpora import sentences
 from gossamer.speech.language_model import LanguageModelConfig
 from gossamer.speech.language_model_run import LanguageModelRun, TrainedLanguageModel
 from gossamer.speech.run_config import LearnersConfig, OptimizerConfig

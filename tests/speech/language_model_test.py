@@ -12,10 +12,10 @@ from gossamer.core.audit import audit, float_share
 from gossamer.core.quantized_variables import deploy_variables, quantize_variables
 from gossamer.speech import language_model_run
 from gossamer.speech.calibration import calibrate, draw_variables
+from gossamer.speech.corpora.sentences import pad
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
 from gossamer.speech.language_model_run import TrainedLanguageModel
 from gossamer.speech.policies import named_policy
-from gossamer.speech.sentences import pad
 from gossamer.speech.text import Vocabulary
 
 CONFIG = LanguageModelConfig(layers=2, size=12, embedding_size=6, dropout=0.5)

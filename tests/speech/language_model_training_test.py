@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gossamer.speech import language_model_training, sentences
+from gossamer.speech import language_model_training
+from gossamer.speech.corpora import sentences
 from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
 from gossamer.speech.text import Vocabulary
 

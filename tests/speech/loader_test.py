@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gossamer.speech import loader
-from gossamer.speech.corpus import Utterance, Utterances
+from gossamer.speech.corpora.corpus import Utterance, Utterances
 from gossamer.speech.tempo import tempo_perturb
 from gossamer.speech.text import Vocabulary
 

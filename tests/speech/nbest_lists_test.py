@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gossamer.speech import alternatives, nbest_lists, recognizer
+from gossamer.speech import nbest_lists, recognizer
+from gossamer.speech.corpora import alternatives
 from gossamer.speech.transcript import Transcript
 
 

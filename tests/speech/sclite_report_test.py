@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from gossamer.speech import sclite, sclite_report
-from gossamer.speech.corpus import Utterance, Utterances
-from gossamer.speech.records import Row
+from gossamer.speech.corpora.corpus import Utterance, Utterances
+from gossamer.speech.corpora.records import Row
 from gossamer.speech.transcript import Transcript
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from gossamer.speech import alternatives, training_data
+from gossamer.speech import training_data
+from gossamer.speech.corpora import alternatives
 from gossamer.speech.run_config import DataConfig, LabelNoiseConfig, LearnersConfig, SpeechConfig
 from gossamer.speech.training_data import RemoteBatches
 

@@ -1,0 +1,1 @@
+"""Recognizers of a neural network and hidden Markov models, from the lexicon to training."""
