@@ -102,6 +102,9 @@ def draw(rows: list[tuple[str, str, float, dict[str, float] | None]]) -> Figure:
                 )
                 panel.plot(*zip(*points, strict=True), marker="o", markersize=4, label=method)
             panel.set(xscale="log", xlabel="peak learning rate", ylabel=label, title=setting)
+            rates = sorted({row[2] for row in rows})
+            panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
+            panel.minorticks_off()
             panel.spines[["top", "right"]].set_visible(False)
     panels[0, 0].legend(frameon=False, fontsize=8)
     return figure
