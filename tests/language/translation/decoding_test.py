@@ -19,7 +19,7 @@ SOURCE = jnp.array([[4, 5, 2, 0], [5, 2, 0, 0], [4, 4, 5, 2]])
 
 @pytest.fixture
 def params(key):
-    params = jax.jit(MODEL.init)(key, SOURCE, SOURCE)["params"]
+    params = jax.jit(lambda key: MODEL.init(key, SOURCE, SOURCE)["params"])(key)
     return params | {"tokens": 2.0 * params["tokens"]}  # logits that differ
 
 

@@ -25,7 +25,7 @@ MODEL = Transformer(CONFIG, 9)
 
 @pytest.fixture
 def params(key):
-    params = jax.jit(MODEL.init)(key, SOURCE, TARGET)["params"]
+    params = jax.jit(lambda key: MODEL.init(key, SOURCE, TARGET)["params"])(key)
     return jax.tree.map(  # biases and scales must count
         lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size, dtype=float)).reshape(leaf.shape),
         params,
