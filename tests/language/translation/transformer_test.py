@@ -25,11 +25,14 @@ MODEL = Transformer(CONFIG, 9)
 
 @pytest.fixture
 def params(key):
-    params = jax.jit(lambda key: MODEL.init(key, SOURCE, TARGET)["params"])(key)
-    return jax.tree.map(  # biases and scales must count
-        lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size, dtype=float)).reshape(leaf.shape),
-        params,
-    )
+    @jax.jit
+    def draw(key):
+        drawn = MODEL.init(key, SOURCE, TARGET)["params"]
+        return jax.tree.map(  # biases and scales must count
+            lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size, dtype=float)).reshape(x.shape), drawn
+        )
+
+    return draw(key)
 
 
 def norm(x, p):
