@@ -131,7 +131,8 @@ class Amount:
 
     def report(self, done: float, note: str = "") -> None:
         """Notes how much is done; in a log, a line for each twentieth."""
-        line = f"{done:.2f} of {self._total:g} {self._unit}  {note}".rstrip()
+        shown = f"{done}" if isinstance(done, int) else f"{done:.2f}"
+        line = f"{shown} of {self._total:g} {self._unit}  {note}".rstrip()
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=line)
         elif self._console is not None and done * self.LINES >= (self._lines + 1) * self._total:

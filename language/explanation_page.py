@@ -75,7 +75,7 @@ def render_page(explanation: Explanation, *, command: str, corpus: str) -> str:
             f"The model says <strong>{html.escape(explanation.classes[best])}</strong> with "
             f"{100 * explanation.probabilities[best]:.1f}%. What speaks for "
             f"<strong>{html.escape(label)}</strong> most is "
-            f"<q>{html.escape(words)}</q>: without it the logit is "
+            f"<q>{html.escape(words)}</q>: without it the logit changes by "
             f"{_signed(-explanation.span.score)}."
         ),
         probabilities=_probabilities(explanation),

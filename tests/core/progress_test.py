@@ -64,6 +64,13 @@ def test_amounts_in_a_log_are_a_line_each_twentieth():
     assert len(lines) == 20
 
 
+def test_whole_numbers_have_no_decimals():
+    console = rich.console.Console(file=io.StringIO())
+    with progress.Amount(3, "parts", console=console) as amount:
+        amount.report(1, "first")
+    assert console.file.getvalue() == "1 of 3 parts  first\n"
+
+
 def test_amounts_in_a_terminal_are_a_bar():
     shown = show_amount(terminal=True)
     assert "\x1b[" in shown
