@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _GRAY = "#0a2a3c", "#8a979e"
+_LAWS = ("constant", "surface")
 _COLORS = {"constant": "#17647a", "surface": "#b04a12", "axis": "#17647a", "plane": "#b04a12"}
 _LABELS = {
     "constant": "constant anisotropy",
@@ -26,7 +27,7 @@ _LABELS = {
 def draw_curie(parts: dict[str, Part]) -> "Figure":
     """The Curie temperature against the number of layers under both laws, and K(N)."""
     figure, (left, right) = _figure((9.5, 4.2), 1, 2, width_ratios=(2.2, 1))
-    for law in ("constant", "surface"):
+    for law in _LAWS:
         found = _curie(parts, law)
         if not found:
             continue
@@ -37,6 +38,9 @@ def draw_curie(parts: dict[str, Part]) -> "Figure":
             color=_COLORS[law], marker="o", capsize=3, label=_LABELS[law],
         )  # fmt: skip
         right.plot(layers, [part["anisotropy"] for part in found], color=_COLORS[law], marker="o")
+    counts = sorted({part["layers"] for law in _LAWS for part in _curie(parts, law)})
+    for panel in (left, right):
+        panel.set_xticks(counts)
     left.set(xlabel="Layers N", ylabel="Curie temperature (K)")
     left.legend(frameon=False, fontsize=9)
     right.set(xlabel="Layers N", ylabel="K(N) (meV)")
