@@ -80,6 +80,8 @@ def _run(script: Script, options: list[str]) -> int:
         for line in process.stdout:
             print(line, end="", flush=True)
             lines.append(line.rstrip("\n"))
+    from ..core import run_folder  # when it is needed: numpy and JAX take a second
+
     host = benchmark_scripts.describe_host()
     record = {
         "command": shlex.join(["gossamer", "bench", script.name, *options]),
@@ -87,7 +89,7 @@ def _run(script: Script, options: list[str]) -> int:
         "seconds": round(time.perf_counter() - clock, 1),
         "exit_status": process.returncode,
         "host": host,
-        "versions": benchmark_scripts.own_versions() | script.versions(),
+        "versions": run_folder.versions() | script.versions(),
         "output": lines,
     }
     folder = Path(os.environ.get("GOSSAMER_BENCH", "runs/bench"))

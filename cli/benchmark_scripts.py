@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
 SHARED = ("turns",)  # modules beside the scripts
-PACKAGES = ("gossamer", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 class Script(NamedTuple):
@@ -30,11 +29,6 @@ def find(folder: Path = FOLDER) -> dict[str, Script]:
     """All scripts of a folder by name; none if there is no such folder."""
     paths = [path for path in sorted(folder.glob("*.py")) if path.stem not in SHARED]
     return {path.stem: _read(path) for path in paths}
-
-
-def own_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
-    return {"Python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
 def describe_host() -> dict[str, str]:

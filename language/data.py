@@ -4,7 +4,6 @@ Every corpus is written once as array_record files by a tensorflow-datasets buil
 read from there.
 """
 
-import csv
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import corpora, packages, phrases, records
+from . import corpora, packages, phrases, records, table
 from .corpora import Row
 from .tokens import Tokenizer
 
@@ -90,21 +89,10 @@ def read_table(path: str | os.PathLike[str]) -> list[Row]:
     Raises:
         ValueError: if a column, a class or the training split is missing, naming the line.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            table = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: must be a table in UTF-8 ({error}).") from None
-    rows = []
-    for number, row in enumerate(table, start=2):
-        text, label = ((row.get(field) or "").strip() for field in ("text", "label"))
-        split = (row.get("split") or corpora.assign_split(text)).strip()
-        if not text or not label or split not in records.SPLITS:
-            raise ValueError(
-                f"{path}, line {number}: a line must have a text, a label and, if any, a split of "
-                f"{', '.join(records.SPLITS)}; its columns are {list(row)!s:.80}."
-            )
-        rows.append(Row(f"line-{number}", text, label, split))
+    rows = [
+        Row(f"line-{number}", text, label, split)
+        for number, (text, label), split in table.read(path, ("text", "label"))
+    ]
     if len({row.label for row in rows if row.split == "train"}) < 2:
         raise ValueError(f"{path}: the training texts must have at least two classes.")
     return rows

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 import tyro
 
-from ..core import progress, run_folder, training
+from ..core import progress, run_folder, training, whole_file
 from ..core.attribution import Blocks, continued_variants, gradient_norms
 from . import classifier, data, pretrained, tokens
 from .classifier import TrainedClassifier
@@ -134,7 +134,7 @@ def train(config: LanguageRun) -> Result:
     )
     classifier.save(folder / classifier.PACKED, trained)
     result = measure(trained, corpus.test or corpus.dev)
-    (folder / "result.json").write_text(json.dumps(result._asdict(), indent=2) + "\n")
+    whole_file.write_text(folder / "result.json", json.dumps(result._asdict(), indent=2) + "\n")
     return result
 
 

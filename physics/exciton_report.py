@@ -36,7 +36,7 @@ def write_figures(study: Study, folder: str | os.PathLike[str], command: str) ->
     images = {}
     for name, draw in FIGURES.items():
         images[name] = page.to_png(draw(study))
-        (Path(folder) / f"{name}.png").write_bytes(images[name])
+        whole_file.write_bytes(Path(folder) / f"{name}.png", images[name])
     path = Path(folder) / "exciton.html"
     whole_file.write_text(path, render_page(study, images, command))
     return path

@@ -44,7 +44,7 @@ def write_figures(
     images = {}
     for name, draw in FIGURES.items():
         images[name] = page.to_png(draw(parts))
-        (Path(folder) / f"{name}.png").write_bytes(images[name])
+        whole_file.write_bytes(Path(folder) / f"{name}.png", images[name])
     path = Path(folder) / "spins.html"
     whole_file.write_text(path, render_page(magnet, settings, parts, images, command))
     return path

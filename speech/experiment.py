@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from ..core import checkpoint, learners, metrics, run_folder, training
+from ..core import checkpoint, learners, metrics, run_folder, training, whole_file
 from ..core.quantization import is_quantized
 from ..core.quantized_variables import deploy_variables
 from . import (
@@ -169,7 +169,8 @@ def score(
     )
     prompts = evaluation.showcase(data.test, result)
     report.write_report(folder / "report.html", run, prompts, metrics.read_log(folder))
-    (folder / "result.json").write_text(json.dumps(dict(summary.list_facts(run)), indent=2) + "\n")
+    facts = json.dumps(dict(summary.list_facts(run)), indent=2)
+    whole_file.write_text(folder / "result.json", f"{facts}\n")
     console = Console()
     summary.print_summary(run, prompts, console=console)
     console.print(f"\nReport: {folder / 'report.html'}")

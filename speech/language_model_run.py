@@ -25,7 +25,7 @@ import numpy as np
 import optax
 import tyro
 
-from ..core import checkpoint, learners, packing, run_folder, training
+from ..core import checkpoint, learners, packing, run_folder, training, whole_file
 from ..core.quantized_variables import deploy_variables
 from . import experiment, recipe, warm_start
 from .calibration import calibrate, draw_variables
@@ -165,7 +165,7 @@ def train(config: LanguageModelRun) -> Perplexity:
         "sentences": len(text.train),
         "held_out": len(text.dev),
     }
-    (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n")
+    whole_file.write_text(folder / "result.json", json.dumps(facts, indent=2) + "\n")
     return result
 
 

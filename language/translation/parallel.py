@@ -3,13 +3,12 @@
 All are read from array_record files, which a tensorflow-datasets builder writes once.
 """
 
-import csv
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-from .. import corpora, data, packages, records
+from .. import corpora, data, packages, records, table
 from . import grammar
 
 WMT14 = "wmt14/"  # followed by two languages, such as en-de
@@ -139,22 +138,8 @@ def read_table(path: str | os.PathLike[str]) -> list[_Row]:
     Raises:
         ValueError: if a column is missing or a text empty, naming the line.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            table = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: must be a table in UTF-8 ({error}).") from None
-    rows = []
-    for number, row in enumerate(table, start=2):
-        source, target = ((row.get(field) or "").strip() for field in ("source", "target"))
-        split = (row.get("split") or corpora.assign_split(source)).strip()
-        if not source or not target or split not in records.SPLITS:
-            raise ValueError(
-                f"{path}, line {number}: a line must have a source, a target and, if any, a split "
-                f"of {', '.join(records.SPLITS)}; its columns are {list(row)!s:.80}."
-            )
-        rows.append(_Row(source, target, split))
-    return _once(rows)
+    lines = table.read(path, ("source", "target"))
+    return _once([_Row(source, target, split) for _, (source, target), split in lines])
 
 
 def read_lines(sources: str | os.PathLike[str], targets: str | os.PathLike[str]) -> list[_Row]:

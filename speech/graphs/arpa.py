@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...core import whole_file
 from .ngram import BEGIN, END, NEVER, SPECIAL, UNKNOWN, NGram
 
 _LONGEST = 9  # words of an n-gram
@@ -55,7 +56,7 @@ def write_arpa(path: str | os.PathLike[str], model: NGram) -> None:
     head = [f"ngram {length}={size}\n" for length, size in enumerate(sizes, start=1)]
     text = ["\\data\\\n", *head, *_sections(model), "\n\\end\\\n"]
     data = "".join(text).encode("utf-8")
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    whole_file.write_bytes(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def read_arpa(path: str | os.PathLike[str]) -> NGram:

@@ -111,7 +111,7 @@ def train(config: HybridRun) -> Hybrid:
         "recordings": len(utterances),
         "left_out": sum(frames is None for frames in targets),
     }
-    (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n")
+    whole_file.write_text(folder / "result.json", json.dumps(facts, indent=2) + "\n")
     return result
 
 

@@ -20,6 +20,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+from ...core import whole_file
 from ..text import normalize
 
 SILENCE = "SIL"
@@ -165,7 +166,7 @@ def write(path: str | os.PathLike[str], lexicon: Lexicon) -> None:
         for word, variants in lexicon.pronunciations.items()
         for number, phones in enumerate(variants, start=1)
     ]
-    pathlib.Path(path).write_text("".join(lines), encoding="utf-8")
+    whole_file.write_text(path, "".join(lines))
 
 
 def graphemic(words: Iterable[str]) -> Lexicon:
