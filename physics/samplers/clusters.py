@@ -7,13 +7,17 @@ cluster is reflected whose bonds were set with probability
 
 `wolff` reflects a fixed number of clusters, each that of a random spin (growing clusters until
 enough spins were reflected would be biased); `swendsen_wang` reflects each cluster with probability
-one half.  Clusters are found by handing on the smallest site number along the set bonds.
+one half.  Clusters are found by handing on the smallest site number along the set bonds, and to the
+site that labels a site, which then hands it to all that it labels (hooking and shortcutting, as in
+FastSV): near a transition of 48 x 48 sites 8 rounds do, where neighbors alone took 50.
 
 References:
     U. Wolff, "Collective Monte Carlo updating for spin systems", Physical Review Letters 62, 361,
         1989.
     R. H. Swendsen, J.-S. Wang, "Nonuniversal critical dynamics in Monte Carlo simulations",
         Physical Review Letters 58, 86, 1987.
+    Y. Zhang, A. Azad, Z. Hu, "FastSV: a distributed-memory connected component algorithm with fast
+        convergence", SIAM Conference on Parallel Processing for Scientific Computing, 2020.
 """
 
 from typing import Literal
@@ -24,7 +28,7 @@ import numpy as np
 
 from ..interactions.halo import exists, look, surround
 from ..interactions.model import SpinModel, is_zero
-from ..lattice import Bond
+from ..lattice import Bond, Lattice
 from .randomness import threefry, words
 from .sampler import Info, Sampler, State, check_local, inverse_temperature, make_init
 
@@ -92,7 +96,7 @@ def swendsen_wang(model: SpinModel, *, axis: Axis = "z") -> Sampler:
 def _reflecting(model: SpinModel, axis: Axis, name: str):
     """``(key, state) -> (labels, mirrored spins)`` for a model that allows it."""
     _check(model, axis, name)
-    neighbor_ids = _neighbor_ids(model)
+    neighbor_ids = _neighbor_ids(model.lattice)
 
     def draw(key: jax.Array, state: State) -> tuple[jax.Array, jax.Array]:
         turn, bonds = jax.random.split(key)
@@ -100,7 +104,7 @@ def _reflecting(model: SpinModel, axis: Axis, name: str):
         along = jnp.tensordot(direction, state.spins, 1)  # S . r
         mirrored = state.spins - 2 * direction[:, None, None, None, None] * along[None]
         set_bonds = _set_bonds(model, axis, words(bonds), along, state, neighbor_ids)
-        return _labels(model, set_bonds), mirrored
+        return label_clusters(model.lattice, set_bonds), mirrored
 
     return draw
 
@@ -109,7 +113,7 @@ def _set_bonds(model, axis, seed, along, state, neighbor_ids) -> list[list[jax.A
     """For each color and bond, whether it is set; the same from both of its ends."""
     beta = inverse_temperature(state)
     around = surround(along, model.lattice)
-    ids = _ids(model)
+    ids = _ids(model.lattice)
     found = []
     for color, bonds in enumerate(model.lattice.bonds):
         row = []
@@ -126,10 +130,18 @@ def _set_bonds(model, axis, seed, along, state, neighbor_ids) -> list[list[jax.A
     return found
 
 
-def _labels(model: SpinModel, set_bonds: list[list[jax.Array]]) -> jax.Array:
-    """The smallest site number in the cluster of each site."""
-    lattice = model.lattice
-    start = jnp.asarray(_ids(model).astype(np.int32))
+def label_clusters(lattice: Lattice, set_bonds: list[list[jax.Array]]) -> jax.Array:
+    """The smallest site number in the cluster of each site.
+
+    Args:
+        lattice: the lattice.
+        set_bonds: for each color and each of `lattice.bonds` of that color, booleans
+            ``[depth, rows, cells]`` whether the bond is set, the same from both of its ends.
+
+    Returns:
+        Labels ``[colors, depth, rows, cells]`` int32, in the order of storage.
+    """
+    start = jnp.asarray(_ids(lattice).astype(np.int32))
     last = np.int32(start.size)
 
     def spread(labels: jax.Array) -> jax.Array:
@@ -140,8 +152,9 @@ def _labels(model: SpinModel, set_bonds: list[list[jax.Array]]) -> jax.Array:
             for bond, is_set in zip(bonds, set_bonds[color], strict=True):
                 best = jnp.minimum(best, jnp.where(is_set, look(around, bond, lattice), last))
             rows.append(best)
-        new = jnp.stack(rows)
-        return new.ravel()[new]  # A site takes the label of the site that labels it.
+        best = jnp.stack(rows).ravel()
+        best = best.at[labels.ravel()].min(best)  # The site that labels it learns of it, ...
+        return best[best].reshape(labels.shape)  # ... and so do all that this site labels.
 
     def grow(carry):
         labels, _ = carry
@@ -174,17 +187,17 @@ def _coupling(model: SpinModel, axis: Axis, color: int, bond: Bond) -> jax.Array
     return model.by_depth(model.exchange, color) * scale
 
 
-def _ids(model: SpinModel) -> np.ndarray:
+def _ids(lattice: Lattice) -> np.ndarray:
     """The number of each site in storage."""
-    return np.arange(np.prod(model.lattice.shape), dtype=np.uint32).reshape(model.lattice.shape)
+    return np.arange(np.prod(lattice.shape), dtype=np.uint32).reshape(lattice.shape)
 
 
-def _neighbor_ids(model: SpinModel) -> list[list[np.ndarray]]:
+def _neighbor_ids(lattice: Lattice) -> list[list[np.ndarray]]:
     with jax.ensure_compile_time_eval():
-        around = surround(jnp.asarray(_ids(model).astype(np.int32)), model.lattice)
+        around = surround(jnp.asarray(_ids(lattice).astype(np.int32)), lattice)
         return [
-            [np.asarray(look(around, bond, model.lattice)).astype(np.uint32) for bond in bonds]
-            for bonds in model.lattice.bonds
+            [np.asarray(look(around, bond, lattice)).astype(np.uint32) for bond in bonds]
+            for bonds in lattice.bonds
         ]
 
 
