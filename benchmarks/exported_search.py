@@ -1,6 +1,6 @@
 """The search of an exported recognizer on the telephone prompts: what pruning saves, who is asked.
 
-    gossamer export prompts --folder exported
+    gossamer export prompts --output exported
     taskset -c 0 python benchmarks/exported_search.py exported
 
 Reads the development and test recordings (105) once for each pruning.  Prints word errors, how many

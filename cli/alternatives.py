@@ -1,4 +1,4 @@
-"""``gossamer alternatives MODEL ... --out FILE``: decode n-best lists of a corpus."""
+"""``gossamer alternatives MODEL ... --output FILE``: decode n-best lists of a corpus."""
 
 import dataclasses
 import sys
@@ -13,8 +13,8 @@ DESCRIPTION = """Decode the best hypotheses of a corpus, by one or more recogniz
 n-best label smoothing. The same command continues an interrupted one.
 
 examples:
-  gossamer alternatives runs/demo --out nbest.jsonl
-  gossamer alternatives prompts runs/single --corpus my/manifest.tsv --number 5 --out nbest.jsonl
+  gossamer alternatives runs/demo --output nbest.jsonl
+  gossamer alternatives prompts runs/single --corpus my/manifest.tsv --number 5 --output nbest.jsonl
   gossamer train speech small --label-noise.nbest 0.1 --label-noise.alternatives nbest.jsonl"""
 
 
@@ -24,7 +24,7 @@ class Arguments(SearchOptions):
 
     models: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Recognizers: run folders, packed files or names of models that ship (`prompts`)."""
-    out: Path
+    output: Path
     """The file of JSON lines, see docs/data.md; what it holds is kept."""
     corpus: str = "prompts"
     """`prompts` or the path of a manifest."""
@@ -51,8 +51,8 @@ def main(words: list[str]) -> int:
             f"`--number` must be between 1 and `--beam`, got {arguments.number} with a beam of "
             f"{arguments.beam}."
         )
-    if not arguments.out.absolute().parent.is_dir():
-        raise ValueError(f"`--out` {arguments.out}: there is no such folder; make it first.")
+    if not arguments.output.absolute().parent.is_dir():
+        raise ValueError(f"`--output` {arguments.output}: there is no such folder; make it first.")
     from rich.console import Console
     from rich.progress import Progress
 
@@ -67,7 +67,7 @@ def main(words: list[str]) -> int:
             utterances = getattr(training_data.load_corpus(config), arguments.split)
             task = progress.add_task(name, total=len(utterances))
             total += nbest_lists.decode(
-                arguments.out,
+                arguments.output,
                 name,
                 model,
                 utterances,
@@ -76,5 +76,5 @@ def main(words: list[str]) -> int:
                 language_models=arguments.load_models(model.vocabulary),
                 advance=lambda count, task=task: progress.advance(task, count),
             )
-    print(f"{arguments.out}: {total} lists added.", file=sys.stderr)
+    print(f"{arguments.output}: {total} lists added.", file=sys.stderr)
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from ..vision.study import StudyConfig
+from .train_vision import offer_devices
 
 DESCRIPTION = """Train networks with several methods at growing batches, and end with a table and
 plots. The same command continues an interrupted study; several processes share one by --part.
@@ -22,7 +23,7 @@ examples:
 class Arguments(StudyConfig):
     """A grid and where it goes."""
 
-    folder: Path = Path("runs/study")
+    run: Path = Path("runs/study")
     """Folder of the runs, the table and the plots."""
     part: tuple[int, int] = (1, 1)
     """K N: run the K-th of N parts of the grid; the table has what is finished of all."""
@@ -36,13 +37,13 @@ def main(words: list[str]) -> int:
     names = [field.name for field in dataclasses.fields(StudyConfig)]
     study = StudyConfig(**{name: getattr(chosen, name) for name in names})
     study.check()
-    _offer_devices(study)
+    offer_devices(study.runs()[0].config)
     from ..vision import study as studies
 
     if not chosen.table_only:
-        for _ in studies.run(study, chosen.folder, part=chosen.part):
-            _report(study, chosen.folder)
-    print(f"\n{_report(study, chosen.folder)}")
+        for _ in studies.run(study, chosen.run, part=chosen.part):
+            _report(study, chosen.run)
+    print(f"\n{_report(study, chosen.run)}")
     return 0
 
 
@@ -80,10 +81,3 @@ def _comparisons(rows: list, number: int) -> list[str]:
         for method in methods
         if method != "SSGD"
     ]
-
-
-def _offer_devices(study: StudyConfig) -> None:
-    """A CPU device for each learner: convolutions are slow where all share one."""
-    import jax
-
-    jax.config.update("jax_num_cpu_devices", study.runs()[0].config.learners.number)

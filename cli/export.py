@@ -16,9 +16,9 @@ DESCRIPTION = """Write a recognizer as a folder that reads speech by itself, wit
 Runtime and soundfile; or as one program of JAX.
 
 examples:
-  gossamer export runs/quantized --folder exported
+  gossamer export runs/quantized --output exported
   python exported recording.wav
-  gossamer export prompts --quantize int4_paper --folder exported
+  gossamer export prompts --quantize int4_paper --output exported
   gossamer export runs/quantized --language-model runs/external --source-model runs/source
   gossamer export prompts --stablehlo recognizer.stablehlo"""
 
@@ -29,7 +29,7 @@ class Arguments:
 
     model: Annotated[str, tyro.conf.Positional]
     """Run folder, packed recognizer, or the name of a model that ships (`prompts`)."""
-    folder: Path = Path("exported")
+    output: Path = Path("exported")
     """Folder to write."""
     overwrite: bool = False
     """Take the place of an export that is there."""
@@ -75,7 +75,7 @@ def main(words: list[str]) -> int:
         raise ValueError(f"this needs {error.name}; install gossamer[export].") from error
     sizes = export.export(
         _find(arguments),
-        arguments.folder,
+        arguments.output,
         arithmetic=arguments.arithmetic,
         model_arithmetic=arguments.model_arithmetic,
         fusion=_fusion(arguments),
@@ -83,7 +83,7 @@ def main(words: list[str]) -> int:
     )
     for name, size in sizes.items():
         print(f"{name:<12}{size / 1e6:8.2f} MB", file=sys.stderr)
-    print(f"python {arguments.folder} recording.wav", file=sys.stderr)
+    print(f"python {arguments.output} recording.wav", file=sys.stderr)
     return 0
 
 

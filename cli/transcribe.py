@@ -173,7 +173,7 @@ def _exported_reader(arguments: Arguments) -> "Reader":
     if arguments.run is None:
         raise ValueError(
             "`--runtime onnx` needs `--run FOLDER`, which `gossamer export` writes, as in "
-            "`gossamer export prompts --folder exported`."
+            "`gossamer export prompts --output exported`."
         )
     if arguments.language_model is not None:
         raise ValueError(

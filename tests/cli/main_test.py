@@ -77,11 +77,11 @@ def test_help_of_everything(capsys):
 
 def test_export_and_read_without_jax(make_recognizer, manifest, tmp_path, capsys):
     recognizer.save("small.safetensors", make_recognizer())
-    assert main(["export", "small.safetensors", "--folder", "small"]) == 0
+    assert main(["export", "small.safetensors", "--output", "small"]) == 0
     assert "encoder" in capsys.readouterr().err
-    assert main(["export", "small.safetensors", "--folder", "small"]) == 2
+    assert main(["export", "small.safetensors", "--output", "small"]) == 2
     assert "small: exists" in capsys.readouterr().err
-    assert main(["export", "small.safetensors", "--folder", "small", "--overwrite"]) == 0
+    assert main(["export", "small.safetensors", "--output", "small", "--overwrite"]) == 0
 
     capsys.readouterr()
     words = ["transcribe", "--runtime", "onnx", "--run", "small"]
@@ -249,7 +249,7 @@ def test_fusion_and_alternatives(manifest, tmp_path, capsys):
     assert main(["transcribe", "0.wav", *fused]) == 2
     assert "lm: a language model of other labels" in capsys.readouterr().err
 
-    listing = ["alternatives", "tiny", "--out", "n.jsonl", "--corpus", str(manifest)]
+    listing = ["alternatives", "tiny", "--output", "n.jsonl", "--corpus", str(manifest)]
     listing += ["--beam", "3", "--number", "2"]
     assert main(listing) == 0
     lists = alternatives.read(tmp_path / "n.jsonl")
@@ -320,8 +320,8 @@ def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, ca
         "lm: ": ["evaluate", "prompts", "--language-model", "lm", "--beam", "2"],
         "`--source-model` needs": ["transcribe", "0.wav", "--source-model", "lm", "--beam", "2"],
         "`--tune` chooses": ["evaluate", "prompts", "--tune"],
-        "`--number`": ["alternatives", "prompts", "--out", "n.jsonl", "--number", "17"],
-        "there is no such folder": ["alternatives", "prompts", "--out", "no/n.jsonl"],
+        "`--number`": ["alternatives", "prompts", "--output", "n.jsonl", "--number", "17"],
+        "there is no such folder": ["alternatives", "prompts", "--output", "no/n.jsonl"],
         "nowhere": ["train", "speech", "demo", "--run", "r", "--from", "nowhere", *tiny],
     }
     for name, words in calls.items():

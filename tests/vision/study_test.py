@@ -106,9 +106,9 @@ def test_grids_that_would_fail_are_refused(options, message, tmp_path):
 
 
 def test_the_command_ends_with_a_table_and_plots(tmp_path, trained, monkeypatch, capsys):
-    monkeypatch.setattr(bench_study, "_offer_devices", lambda study: None)  # tests have theirs
+    monkeypatch.setattr(bench_study, "offer_devices", lambda config: None)  # tests have theirs
     folder = tmp_path / "study"
-    words = ["study", "--networks", "resnet18", "--batches", "1", "16", "--folder", str(folder)]
+    words = ["study", "--networks", "resnet18", "--batches", "1", "16", "--run", str(folder)]
     assert bench.main([*words, "--table-only"]) == 0
     assert "Nothing is finished" in capsys.readouterr().out
     assert bench.main(words) == 0
