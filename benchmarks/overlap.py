@@ -24,6 +24,7 @@ import optax
 from jax.experimental import topologies
 
 from gossamer.core import gossip, learners, nodes, overlap, phases, topology, training
+from gossamer.core.microbatches import Loss
 from gossamer.core.topology import Topology
 from gossamer.speech import recipe
 from gossamer.speech.run_config import LearnersConfig, SpeechConfig
@@ -37,7 +38,7 @@ RECORDINGS, SECONDS, LABELS = 16, 4, 40
 class Model(NamedTuple):
     """What is trained: shapes only."""
 
-    loss: training.Loss
+    loss: Loss
     inner: optax.GradientTransformation  # the optimizer without exchange
     params: Any  # of one learner
     batch: Any  # of one learner

@@ -32,7 +32,7 @@ import optax
 
 from . import gossip
 from .diagnostics import Diagnostics, periodic
-from .training import Loss
+from .microbatches import Loss
 
 Gradient = Callable[[Any], Any]  # params -> their gradient, both pytrees of one structure
 

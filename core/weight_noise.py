@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .training import Loss
+from .microbatches import Loss
 
 
 def perturb(loss: Loss, scale: float) -> Loss:

@@ -237,6 +237,22 @@ def noise() -> Callable[..., np.ndarray]:
     return make
 
 
+@pytest.fixture(scope="session")
+def assert_same_bits() -> Callable[[Any, Any], None]:
+    """``(left, right)``: fails unless two pytrees have the same structure, types and bits."""
+
+    def raw(x):
+        return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+    def check(left, right):
+        assert jax.tree.structure(left) == jax.tree.structure(right)
+        for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+            assert a.dtype == b.dtype
+            assert np.asarray(raw(a)).tobytes() == np.asarray(raw(b)).tobytes()
+
+    return check
+
+
 class Digits(NamedTuple):
     """An MLP 64-50-50-10 on 1,500 images of 8 x 8 pixels."""
 

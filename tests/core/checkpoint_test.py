@@ -34,23 +34,7 @@ def make_tree():
     }
 
 
-def raw(tree):
-    return jax.tree.map(
-        lambda x: np.asarray(
-            jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-        ),
-        tree,
-    )
-
-
-def assert_same_bits(left, right):
-    assert jax.tree.structure(left) == jax.tree.structure(right)
-    assert jax.tree.map(lambda x: x.dtype, left) == jax.tree.map(lambda x: x.dtype, right)
-    same = jax.tree.map(lambda a, b: a.tobytes() == b.tobytes(), raw(left), raw(right))
-    assert jax.tree.all(same)
-
-
-def test_every_kind_of_leaf_comes_back_with_its_bits(tmp_path):
+def test_every_kind_of_leaf_comes_back_with_its_bits(tmp_path, assert_same_bits):
     tree, metadata = make_tree(), {"data": {"next_index": 3}, "values": [0.1, None, "é"]}
     checkpoint.save(tmp_path, 7, tree, metadata)
     blank = jax.tree.map(jnp.zeros_like, {**tree, "keys": 0, "other_key": 0})
@@ -61,7 +45,7 @@ def test_every_kind_of_leaf_comes_back_with_its_bits(tmp_path):
     assert_same_bits(restored, tree)
 
 
-def test_abstract_template_and_python_numbers(tmp_path):
+def test_abstract_template_and_python_numbers(tmp_path, assert_same_bits):
     tree = {"x": jnp.arange(3), "key": jax.random.key(1), "n": 2}
     checkpoint.save(tmp_path, 0, tree)
     template = jax.eval_shape(lambda: {**tree, "n": jnp.asarray(2)})
@@ -86,7 +70,7 @@ def test_newest_are_kept_and_later_ones_forgotten(tmp_path):
     assert (step, state["x"].tolist()) == (10, [-1, -1])
 
 
-def test_sharding_follows_the_template(tmp_path):
+def test_sharding_follows_the_template(tmp_path, assert_same_bits):
     placement = learners.learner_sharding(4)
     tree = {"x": jax.device_put(jnp.arange(8.0).reshape(4, 2), placement), "free": jnp.ones(2)}
     checkpoint.save(tmp_path, 1, tree)
@@ -112,7 +96,7 @@ def damage(path, way):
 
 
 @pytest.mark.parametrize("way", ["truncated", "flipped", "removed"])
-def test_damage_is_noticed_or_harmless_in_every_file(way, tmp_path):
+def test_damage_is_noticed_or_harmless_in_every_file(way, tmp_path, assert_same_bits):
     good, newest = {"x": jnp.arange(500.0)}, {"x": jnp.arange(500.0) + 1}
     checkpoint.save(tmp_path, 1, good, {"note": 1})
     checkpoint.save(tmp_path, 2, newest, {"note": 2})
