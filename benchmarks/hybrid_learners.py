@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
+import rate_figure
 from rich.console import Console
 
 from gossamer.speech import training_data, word_error
@@ -84,30 +84,7 @@ def main():
         print(f"{number:8}{batch:7}{rate:11g}{seed:6}  {method:16}{shown}", flush=True)
         rows.append((f"{number} learners, {batch} x batch", method, rate, found))
     if options.figure:
-        draw(rows).savefig(options.figure, dpi=130)
-
-
-def draw(rows: list[tuple[str, str, float, dict[str, float] | None]]) -> Figure:
-    """Loss and word error rate against the peak rate; runs that diverged are left out."""
-    settings = list(dict.fromkeys(row[0] for row in rows))
-    figure = Figure(figsize=(9, 3.2 * len(settings)), layout="constrained")
-    panels = figure.subplots(len(settings), 2, squeeze=False)
-    for setting, pair in zip(settings, panels, strict=True):
-        for panel, (measure, label) in zip(pair, MEASURES.items(), strict=True):
-            for method in dict.fromkeys(row[1] for row in rows):
-                points = sorted(
-                    (rate, found[measure])
-                    for where, name, rate, found in rows
-                    if (where, name) == (setting, method) and found is not None
-                )
-                panel.plot(*zip(*points, strict=True), marker="o", markersize=4, label=method)
-            panel.set(xscale="log", xlabel="peak learning rate", ylabel=label, title=setting)
-            rates = sorted({row[2] for row in rows})
-            panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
-            panel.minorticks_off()
-            panel.spines[["top", "right"]].set_visible(False)
-    panels[0, 0].legend(frameon=False, fontsize=8)
-    return figure
+        rate_figure.draw(rows, MEASURES).savefig(options.figure, dpi=130)
 
 
 def configure(

@@ -1,22 +1,24 @@
 """Ways to train together on the telephone prompts, against learning rate and number of learners.
 
     python benchmarks/prompts_learners.py --folder runs/learners
-    python benchmarks/prompts_learners.py --learners 4 8 16 --batches 2 --rates 8e-3 16e-3 32e-3
+    python benchmarks/prompts_learners.py --learners 16 --batches 2 --steps 360 --rates 16e-3 32e-3
     python benchmarks/prompts_learners.py --rates 8e-3 --methods ScaleCom "local top-k"
 
 Every run is the configuration ``demo`` with other learners, another peak rate, and batches so many
 times as large; the learners share each batch. Runs go into folders of their own: what is finished
 is not run again, and what was interrupted goes on. The table has the training loss over the last
-tenth of the log ("diverged" where steps stopped being finite) and the word error rate of the
-averaged model on the development recordings.
+tenth of the log ("diverged" where steps stopped being finite) and the word error rates of the
+averaged model on the development and on the test recordings.
 """
 
 import argparse
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import rate_figure
 
 from gossamer.core import metrics
 from gossamer.speech import experiment
@@ -42,25 +44,34 @@ METHODS = {  # options of the learners, options of the compression
 DENSE = [name for name, (_, compression) in METHODS.items() if not compression]
 
 
+MEASURES = {"loss": "training loss", "dev": "word error rate, development"}
+
+
 def main():
     parser = argparse.ArgumentParser(description="Trains the demo in different ways.")
     parser.add_argument("--folder", type=Path, default=Path("runs/learners"))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=DENSE)
     parser.add_argument("--learners", nargs="+", type=int, default=[4])
     parser.add_argument("--batches", nargs="+", type=float, default=[1])
-    parser.add_argument("--rates", nargs="+", type=float, default=[4e-3, 8e-3, 16e-3, 32e-3])
+    parser.add_argument("--rates", nargs="+", type=float, default=[8e-3, 16e-3, 32e-3])
     parser.add_argument("--steps", type=int, default=720)
+    parser.add_argument("--figure", type=Path, help="PNG of loss and word errors against the rate")
     options = parser.parse_args()
-    settings = (options.learners, options.batches, options.rates, options.methods)
     rows = []
-    for number, batch, rate, method in itertools.product(*settings):
+    grid = itertools.product(options.learners, options.batches, options.rates, options.methods)
+    for number, batch, rate, method in grid:
         config = configure(METHODS[method], number, batch, rate, options.steps)
         name = f"{method.replace(' ', '-')}-{number}-{batch:g}-{rate:g}-{options.steps}"
-        rows.append((number, batch, rate, method, train(config, options.folder / name)))
-    print(f"\n{'learners':>8}{'batch':>7}{'peak rate':>11}  {'method':20}{'loss':>8}{'dev WER':>9}")
-    for number, batch, rate, method, (loss, errors) in rows:
-        shown = f"{loss:8.3f}{100 * errors:8.1f}%" if np.isfinite(loss) else f"{'diverged':>9}"
-        print(f"{number:8}{batch:7g}{rate:11g}  {method:20}{shown}")
+        setting = f"{number} learners, {batch:g} x batch"
+        rows.append((setting, method, rate, train(config, options.folder / name)))
+    print(f"\n{'setting':28}{'peak rate':>10}  {'method':20}{'loss':>8}{'dev WER':>9}  test WER")
+    for setting, method, rate, found in rows:
+        shown = f"{'diverged':>8}"
+        if found is not None:
+            shown = f"{found['loss']:8.3f}{100 * found['dev']:8.1f}%  {found['test']}"
+        print(f"{setting:28}{rate:10g}  {method:20}{shown}")
+    if options.figure:
+        rate_figure.draw(rows, MEASURES).savefig(options.figure, dpi=130)
 
 
 def configure(
@@ -80,20 +91,25 @@ def configure(
     )
 
 
-def train(config: SpeechConfig, folder: Path) -> tuple[float, float]:
-    """Loss at the end of training and word error rate on the development recordings."""
+def train(config: SpeechConfig, folder: Path) -> dict | None:
+    """Loss at the end of training and word error rates; None for a run that diverged."""
     if not (folder / "result.json").exists():
         print(f"\n{folder}", flush=True)
         try:
             experiment.train(config, folder)
         except FloatingPointError as error:
             print(error)
-            return np.nan, np.nan
+            return None
     log = metrics.read_log(folder)
     losses = [line["loss"] for line in log if "loss" in line]
     errors = [line["validation/wer"] for line in log if "validation/wer" in line]
+    result = json.loads((folder / "result.json").read_text())
     last = losses[-max(1, len(losses) // 10) :]
-    return float(np.mean(last)), errors[-1]
+    return {
+        "loss": float(np.mean(last)),
+        "dev": errors[-1],
+        "test": result["Word error rate"],
+    }
 
 
 if __name__ == "__main__":

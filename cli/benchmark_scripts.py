@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
-SHARED = ("turns",)  # modules beside the scripts
+SHARED = ("rate_figure", "turns")  # modules beside the scripts
 
 
 class Script(NamedTuple):
