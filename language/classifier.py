@@ -22,6 +22,7 @@ from ..core.attribution.blocks import Blocks
 from ..core.paths import named_leaves
 from .losses import Predict, nest
 from .models import Classifier, EncoderConfig
+from .padding import TEXTS
 from .tokens import Tokenizer
 
 PACKED = "classifier.safetensors"
@@ -59,7 +60,7 @@ def predict_ids(
     model: Classifier, params: Any, ids: np.ndarray, *, batch_size: int = 64
 ) -> np.ndarray:
     """Logits [N, classes] of encoded texts [N, T]."""
-    return Blocks(batch_size).map(_logits(model), {"ids": ids}, params)
+    return Blocks(batch_size, padding=TEXTS).map(_logits(model), {"ids": ids}, params)
 
 
 def _logits(model: Classifier):

@@ -32,6 +32,7 @@ from .classifier import TrainedClassifier, predict
 from .common_directions import remove
 from .data import Text, as_arrays
 from .losses import Importance, Nll, Removal
+from .padding import TEXTS
 from .spans import Hidden, Span
 from .tokens import Encoded
 
@@ -136,7 +137,7 @@ def explain(
         remove(model.common, example_gradients(Importance(model.model), params, query.examples()))
         for params in model.variants
     ]
-    blocks = Blocks(block_size, report=finished)
+    blocks = Blocks(block_size, report=finished, padding=TEXTS)
     scores = _mean_scores(
         Nll(model.model), model, vectors, as_arrays(train, model.tokenizer), blocks
     )
@@ -145,7 +146,9 @@ def explain(
     order = np.argsort(-scores, kind="stable")
     best, worst = order[:candidates], order[::-1][:candidates]
     supporting, opposing = (
-        _examine(model, train, rows, scores, vectors, longest, Blocks(block_size))[:top]
+        _examine(model, train, rows, scores, vectors, longest, Blocks(block_size, padding=TEXTS))[
+            :top
+        ]
         for rows in (best[scores[best] > 0], worst[scores[worst] < 0])
     )
     return Explanation(

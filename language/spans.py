@@ -27,6 +27,7 @@ import numpy as np
 from ..core.attribution import Blocks, tracin_f
 from .losses import Importance, Removal
 from .models import Classifier
+from .padding import TEXTS
 from .tokens import WORDS, Encoded, fold
 
 BREAKS = frozenset(
@@ -133,7 +134,7 @@ def span_importance(
     model: Classifier, params: Any, hidden: Hidden, *, block_size: int = 64
 ) -> np.ndarray:
     """imp(s) of each span, [S]; positive where the span speaks for the label."""
-    found = Blocks(block_size).map(
+    found = Blocks(block_size, padding=TEXTS).map(
         functools.partial(_importance, Importance(model)), hidden.examples(), params
     )
     return found
@@ -165,7 +166,7 @@ def span_influence(
         train.examples(),
         test.examples(),
         query_loss=Importance(model),
-        blocks=Blocks(block_size),
+        blocks=Blocks(block_size, padding=TEXTS),
     )
 
 

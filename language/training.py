@@ -28,6 +28,7 @@ from .classifier import TrainedClassifier
 from .common_directions import common_directions
 from .losses import Nll, nll
 from .models import MINILM, Classifier, EncoderConfig
+from .padding import TEXTS
 
 Batch = dict[str, Any]
 
@@ -123,7 +124,9 @@ def train(config: LanguageRun) -> Result:
         schedule=schedule,
     )
     with progress.Amount(len(corpus.train), "lengths of gradients") as amount:
-        blocks = Blocks(config.batch_size, report=lambda done, of: amount.report(done))
+        blocks = Blocks(
+            config.batch_size, report=lambda done, of: amount.report(done), padding=TEXTS
+        )
         norms = gradient_norms(Nll(start.model), final.params, examples, blocks=blocks)
     common = common_directions(Nll(start.model), final.params, examples, norms, len(corpus.classes))
     trained = start._replace(

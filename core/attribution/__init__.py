@@ -13,7 +13,7 @@ query, which is to say that training on the example lowers what is explained of 
 All parameters count, whatever layer they belong to.
 """
 
-from .blocks import Blocks
+from .blocks import Blocks, Padding
 from .checkpoints import tracin, tracin_f
 from .curvature import Fisher, GaussNewton, Hessian
 from .directional import directional_scores, example_gradients, gradient_norms
@@ -35,6 +35,7 @@ __all__ = [
     "GaussNewton",
     "Hessian",
     "LiSSA",
+    "Padding",
     "continued_variants",
     "directional_scores",
     "example_gradients",

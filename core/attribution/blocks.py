@@ -12,13 +12,28 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import whole_file
+
+
+class Padding(NamedTuple):
+    """How examples of several lengths, such as texts, were brought to one.
+
+    Examples are then worked through by rising length, and what no example of a block needs is cut
+    off.  What is computed of an example must not depend on its padding.
+    """
+
+    lengths: Callable[[Any], np.ndarray]
+    """examples -> [N] int, how much of each is no padding"""
+    cut: Callable[[Any, int], Any]
+    """(block, length) -> the block, without what lies beyond that length"""
+    widths: tuple[int, ...]
+    """Lengths to cut to, rising: each is compiled for.  Blocks that need more are not cut."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,8 @@ class Blocks:
     """Folder that keeps finished blocks, to go on after a stop; None keeps nothing."""
     report: Callable[[int, int], None] | None = None
     """Called after each block with the number of finished examples and of all."""
+    padding: Padding | None = None
+    """How the examples were padded; None leaves them as they are."""
 
     def __post_init__(self):
         if self.size < 1:
@@ -60,20 +77,29 @@ class Blocks:
         size, place, keep = self._layout()
         shared = jax.tree.map(keep, shared)
         folder = self._open_journal(label, (examples, shared), size)
+        order, cut = np.arange(total), None
+        if self.padding is not None:
+            order, cut = _by_length(self.padding, examples)
         parts = []
         for start in range(0, total, size):
             path = None if folder is None else folder / f"{start:09d}.npy"
             if path is not None and path.exists():
                 parts.append(np.load(path, allow_pickle=False))
             else:
-                block = jax.tree.map(place, take(examples, start, size))
-                part = np.asarray(function(block, *shared))[: total - start]
+                rows = order[np.minimum(np.arange(start, start + size), total - 1)]
+                block = jax.tree.map(lambda leaf, rows=rows: leaf[rows], examples)
+                if cut is not None:
+                    block = cut(block, rows[-1])  # the longest one
+                part = np.asarray(function(jax.tree.map(place, block), *shared))[: total - start]
                 if path is not None:
                     _write(path, part)
                 parts.append(part)
             if self.report is not None:
                 self.report(min(start + size, total), total)
-        return np.concatenate(parts)
+        found = np.concatenate(parts)
+        if cut is not None:
+            found[order] = found.copy()
+        return found
 
     def _layout(self):
         """Block size, and how a leaf of a block and a shared leaf go to the devices."""
@@ -95,7 +121,8 @@ class Blocks:
         if self.journal is None:
             return None
         folder = Path(self.journal)
-        mark = fingerprint(inputs, f"{label} {size}")
+        widths = "" if self.padding is None else f" {self.padding.widths}"
+        mark = fingerprint(inputs, f"{label} {size}{widths}")
         marked = folder / "fingerprint"
         if marked.exists() and marked.read_text() != mark:
             raise ValueError(
@@ -154,6 +181,17 @@ def fingerprint(tree: Any, label: str = "") -> str:
         array = np.asarray(leaf)
         digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
     return digest.hexdigest()
+
+
+def _by_length(padding: Padding, examples: Any) -> tuple[np.ndarray, Callable[[Any, int], Any]]:
+    """The examples by rising length, and ``cut(block, row of its longest example)``."""
+    lengths = np.asarray(padding.lengths(examples))
+
+    def cut(block, longest):
+        width = next((each for each in padding.widths if each >= lengths[longest]), None)
+        return block if width is None else padding.cut(block, width)
+
+    return np.argsort(lengths, kind="stable"), cut
 
 
 def _write(path: Path, part: np.ndarray) -> None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gossamer.core.attribution.blocks import Blocks, count, stack
+from gossamer.core.attribution.blocks import Blocks, Padding, count, stack
 
 
 @jax.jit
@@ -74,3 +74,26 @@ def test_bad_examples_are_refused(examples):
 def test_bad_size_is_refused():
     with pytest.raises(ValueError, match="`size` of a block"):
         Blocks(0)
+
+
+def test_padding_is_cut_and_the_order_stays():
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(1, 9, 21)
+    values = np.where(np.arange(8) < lengths[:, None], generator.normal(size=(21, 8)), 0)
+    examples = {"x": values, "row": np.arange(21.0)}
+    widths = []
+
+    def function(block):
+        widths.append(block["x"].shape[1])
+        return block["x"].sum(1) + block["row"]
+
+    padding = Padding(
+        lambda examples: np.count_nonzero(examples["x"], axis=1),
+        lambda block, width: {"x": block["x"][:, :width], "row": block["row"]},
+        widths=(2, 5),
+    )
+    found = Blocks(4, padding=padding).map(function, examples)
+    np.testing.assert_allclose(found, values.sum(1) + np.arange(21), rtol=1e-6)
+    longest = np.append(np.sort(lengths)[3::4], lengths.max())
+    assert widths == [2 if n <= 2 else 5 if n <= 5 else 8 for n in longest]
+    assert set(widths) == {2, 5, 8}
