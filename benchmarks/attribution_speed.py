@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from gossamer.core.attribution import Blocks, gradient_dot, sketch_gradients
+from gossamer.core.attribution import Blocks, Padding, gradient_dot, sketch_gradients
 from gossamer.language.losses import Nll
 from gossamer.language.models import Classifier, EncoderConfig
 from gossamer.language.padding import TEXTS
@@ -47,7 +47,7 @@ def main():
     train, query = draw(options.train, 0), draw(1, 1)
     scores: dict[str, Any] = {}
 
-    def ours(queries, engine, size, padding=TEXTS):
+    def ours(queries, engine, size, padding: Padding | None = TEXTS):
         return lambda: gradient_dot(
             Nll(model), params, train, queries, engine=engine, blocks=Blocks(size, padding=padding)
         )

@@ -70,19 +70,44 @@ def test_refusals_and_the_warning(key):
         curie_temperature(model, **options)
 
 
-def test_a_crossing_and_its_error(key):
-    """Straight curves with known errors: the root spreads by error / slope."""
+@pytest.fixture
+def make_scan(key):
+    """``(temperatures, binder, errors)`` -> a scan with these cumulants."""
     model = SpinModel(Lattice("square", (4, 4)), spin="ising")
-    temperatures = np.linspace(90, 110, 9)
     one = scan(model, [100.0], key=key, measurements=20, discard=0).averages[0]
 
-    def curve(slope):
-        estimates = [0.6 - slope * (t - 101.0) for t in temperatures]
-        binder = [one.binder._replace(value=u, error=0.01) for u in estimates]
-        return Scan(model, temperatures, tuple(one._replace(binder=each) for each in binder))
+    def make(temperatures, binder, errors):
+        estimates = [
+            one.binder._replace(value=u, error=e) for u, e in zip(binder, errors, strict=True)
+        ]
+        return Scan(model, temperatures, tuple(one._replace(binder=each) for each in estimates))
 
-    root, error, height = cross(curve(0.01), curve(0.02))
+    return make
+
+
+def test_a_crossing_and_its_error(make_scan):
+    """Straight curves with known errors: the root spreads by error / slope."""
+    temperatures = np.linspace(90, 110, 9)
+    low, high = (
+        make_scan(temperatures, 0.6 - slope * (temperatures - 101), np.full(9, 0.01))
+        for slope in (0.01, 0.02)
+    )
+    root, error, height = cross(low, high)
     assert root == pytest.approx(101.0)
     assert height == pytest.approx(0.6)
-    # Errors of both curves, 9 points: 0.01 sqrt(2) / 0.01 / sqrt(9), times 1.5 for the parabola.
-    assert 0.4 < error < 0.9
+    # Errors of both curves, 9 points: 0.01 sqrt(2) / 0.01 / sqrt(9), and as much again with slope.
+    assert 0.4 < error < 0.6
+
+
+@pytest.mark.parametrize("transition", [93.0, 97.0, 100.0, 106.0])
+def test_what_is_far_away_does_not_move_a_crossing(transition, make_scan):
+    """Both curves are flat there, and in the ordered phase known a hundred times as well."""
+    temperatures = np.linspace(90, 110, 7)
+    curves = []
+    for width in (4.0, 2.0):
+        binder = 2 / 3 / (1 + np.exp((temperatures - transition) / width))
+        curves.append(make_scan(temperatures, binder, 0.03 * (2 / 3 - binder) + 0.0002))
+    root, error, height = cross(*curves)
+    assert root == pytest.approx(transition, abs=0.4)
+    assert error < 1
+    assert height == pytest.approx(1 / 3, abs=0.03)
