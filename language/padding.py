@@ -16,5 +16,5 @@ def _cut(block: Any, length: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[:, :length] if np.ndim(leaf) > 1 else leaf, block)
 
 
-TEXTS = Padding(_lengths, _cut, widths=(16, 32, 64, 128, 256))
+TEXTS = Padding(_lengths, _cut, widths=(16, 24, 32, 48, 64, 96, 128, 192, 256))
 """Of examples as `losses` takes them: a block of short texts computes nothing for padding."""
