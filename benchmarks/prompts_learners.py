@@ -42,8 +42,6 @@ METHODS = {  # options of the learners, options of the compression
     "1 bit": (SSGD, {"scheme": "one_bit"}),
 }
 DENSE = [name for name, (_, compression) in METHODS.items() if not compression]
-
-
 MEASURES = {"loss": "training loss", "dev": "word error rate, development"}
 
 
