@@ -28,9 +28,15 @@ from gossamer.core.accelerator import (
     latency,
     real_time_factor,
 )
-from gossamer.speech import language_model, transducer
+from gossamer.speech import (
+    language_model,
+    language_model_config,
+    transducer,
+    transducer_config,
+)
+from gossamer.speech.names import PolicyName
 from gossamer.speech.operations import Parts, Scenario, encoder_stages, search_parts, search_stage
-from gossamer.speech.policies import PolicyName, named_policy
+from gossamer.speech.policies import named_policy
 
 LABELS = 46
 PUBLISHED_SPEEDUP, PUBLISHED_FACTOR = 3.4, 0.06  # abstract of arXiv:2206.07882
@@ -70,9 +76,9 @@ class Network(NamedTuple):
 
 def build(name: PolicyName | None) -> Network:
     policy = named_policy(name)
-    model = transducer.Transducer(transducer.PRESETS["paper"], LABELS, policy)
+    model = transducer.Transducer(transducer_config.PRESETS["paper"], LABELS, policy)
     models = {
-        name: language_model.LanguageModel(language_model.PRESETS[name], LABELS, policy)
+        name: language_model.LanguageModel(language_model_config.PRESETS[name], LABELS, policy)
         for name in ("external", "source")
     }
     return Network(model, search_parts(model), search_parts(model, models))

@@ -26,7 +26,8 @@ from turns import alternate
 
 from gossamer.core.quantized_variables import quantize_variables
 from gossamer.speech.calibration import calibrate
-from gossamer.speech.hybrids.acoustic_model import PRESETS, AcousticModel, AcousticModelConfig
+from gossamer.speech.hybrids.acoustic_model import AcousticModel
+from gossamer.speech.hybrids.acoustic_model_config import PRESETS, AcousticModelConfig
 from gossamer.speech.policies import named_policy
 
 FEATURES, RATE = 240, 1e-3

@@ -27,8 +27,9 @@ import numpy as np
 from scipy import stats
 
 from gossamer.core.attribution import Blocks, Padding, gradient_dot, sketch_gradients
+from gossamer.language.encoder_config import EncoderConfig
 from gossamer.language.losses import Nll
-from gossamer.language.models import Classifier, EncoderConfig
+from gossamer.language.models import Classifier
 from gossamer.language.padding import TEXTS
 
 CONFIG = EncoderConfig(layers=2, size=128, heads=4, hidden=512, max_length=48, dropout=0.0)

@@ -25,7 +25,8 @@ from gossamer.speech.corpora.corpus import telephone_prompts
 from gossamer.speech.decoding import beam_search, greedy_decode
 from gossamer.speech.front_end import recognizer_inputs
 from gossamer.speech.fusion import FusedModels
-from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
 
 SECONDS, RATE, MAX_SYMBOLS = 6.0, 8000, 4
 SHIPPED = recognizer.pretrained("prompts")

@@ -29,7 +29,7 @@ import numpy as np
 
 from gossamer.core import error_feedback, sparsification
 from gossamer.core.error_feedback import Compressor
-from gossamer.core.exchange import CompressionConfig, LearnersConfig, Scheme
+from gossamer.core.learners_config import CompressionConfig, LearnersConfig, Scheme
 from gossamer.core.low_rank import power_sgd
 from gossamer.core.one_bit import signs
 from gossamer.language.translation import experiment, translator

@@ -24,7 +24,8 @@ from gossamer.core.low_rank import power_sgd
 from gossamer.core.selection import SORTED
 from gossamer.speech import recipe
 from gossamer.speech.run_config import LearnersConfig, SpeechConfig
-from gossamer.speech.transducer import PRESETS, Transducer
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import PRESETS
 
 RATE, SECONDS, LABELS, VOCABULARY = 128, 2, 24, 29
 LINKS = {

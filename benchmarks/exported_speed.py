@@ -32,7 +32,12 @@ import numpy as np
 
 from gossamer.core.quantized import Quantized
 from gossamer.core.quantized_variables import deploy_variables
-from gossamer.speech import experiment, language_model, language_model_run, transducer
+from gossamer.speech import (
+    experiment,
+    language_model_config,
+    language_model_run,
+    transducer_config,
+)
 from gossamer.speech.corpora.corpus import telephone_prompts
 from gossamer.speech.decoding import beam_search, greedy_decode
 from gossamer.speech.deployment.arithmetic import Arithmetic
@@ -44,7 +49,7 @@ from gossamer.speech.recognizer import Recognizer
 from gossamer.speech.transcriber.front_end import FeatureStream
 from gossamer.speech.transcriber.transcriber import EncoderState, Search, Transcriber
 
-PAPER = transducer.PRESETS["paper"]
+PAPER = transducer_config.PRESETS["paper"]
 STREAMING = dataclasses.replace(PAPER, encoder_size=1088, bidirectional=False)
 PART = 16  # frames of 20 ms
 ARITHMETICS: dict[str, list[tuple[Arithmetic, Arithmetic]]] = {  # recognizer, language models
@@ -96,7 +101,7 @@ def shapes(model: Any, *inputs: Any) -> Any:
     return jax.eval_shape(model.copy(policy=None).init, jax.random.key(0), *inputs)["params"]
 
 
-def enlarge(small: Recognizer, config: transducer.TransducerConfig) -> Recognizer:
+def enlarge(small: Recognizer, config: transducer_config.TransducerConfig) -> Recognizer:
     """A recognizer of the paper's sizes: encoder of random weights, the rest widened."""
     sizes = small.config.model
     config = dataclasses.replace(
@@ -128,7 +133,7 @@ def enlarge(small: Recognizer, config: transducer.TransducerConfig) -> Recognize
 def enlarge_model(small: TrainedLanguageModel, preset: str) -> TrainedLanguageModel:
     """A language model of the paper's sizes that gives what the small one gives."""
     config = dataclasses.replace(
-        language_model.PRESETS[preset], embedding_size=small.config.embedding_size
+        language_model_config.PRESETS[preset], embedding_size=small.config.embedding_size
     )
     if small.config.layers != config.layers:
         raise ValueError(f"the {preset} language model must have {config.layers} layers.")

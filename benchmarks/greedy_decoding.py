@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gossamer.speech.decoding import greedy_decode
-from gossamer.speech.transducer import PRESETS, Transducer
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import PRESETS
 
 VOCABULARY, FRAMES, ROUNDS = 29, 150, 5
 CONFIG = PRESETS["small"]

@@ -36,7 +36,8 @@ from gossamer.speech.hybrids import (
     pronunciations,
     word_search,
 )
-from gossamer.speech.hybrids.acoustic_model import PRESETS, AcousticModel, count_priors
+from gossamer.speech.hybrids.acoustic_model import AcousticModel, count_priors
+from gossamer.speech.hybrids.acoustic_model_config import PRESETS
 from gossamer.speech.hybrids.hybrid_config import HybridRun
 from gossamer.speech.hybrids.word_search import WordSearch
 

@@ -28,7 +28,8 @@ from gossamer.core.microbatches import Loss
 from gossamer.core.topology import Topology
 from gossamer.speech import recipe
 from gossamer.speech.run_config import LearnersConfig, SpeechConfig
-from gossamer.speech.transducer import PRESETS, Transducer
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import PRESETS
 
 N = 8
 UNITS, LAYERS, EXAMPLES = 1024, 4, 4096

@@ -21,7 +21,12 @@ from gossamer.core.audit import audit, table
 from gossamer.core.packing import pack_tree, unpack_tree
 from gossamer.core.paths import named_leaves
 from gossamer.core.quantized_variables import deploy_variables, quantize_variables
-from gossamer.speech import language_model, transducer
+from gossamer.speech import (
+    language_model,
+    language_model_config,
+    transducer,
+    transducer_config,
+)
 from gossamer.speech.policies import named_policy
 
 LABELS = 46
@@ -29,15 +34,15 @@ POLICY: Any = named_policy("int4_paper")
 TEXT = jnp.zeros((1, 20), jnp.int32)
 NETWORKS: dict[str, tuple[Any, tuple]] = {
     "transducer": (
-        transducer.Transducer(transducer.PRESETS["paper"], LABELS, POLICY),
+        transducer.Transducer(transducer_config.PRESETS["paper"], LABELS, POLICY),
         (jnp.zeros((1, 100, 240)), jnp.zeros((1, 100)), TEXT),
     ),
     "source language model": (
-        language_model.LanguageModel(language_model.PRESETS["source"], LABELS, POLICY),
+        language_model.LanguageModel(language_model_config.PRESETS["source"], LABELS, POLICY),
         (TEXT,),
     ),
     "external language model": (
-        language_model.LanguageModel(language_model.PRESETS["external"], LABELS, POLICY),
+        language_model.LanguageModel(language_model_config.PRESETS["external"], LABELS, POLICY),
         (TEXT,),
     ),
 }

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from ..speech.policies import PolicyName
+from ..speech.names import PolicyName
 
 DESCRIPTION = """Show what quantization does to a recognizer: every matrix product and its bits,
 what the codes take, what each tensor costs, the word error rate; with plots. Of a language model,

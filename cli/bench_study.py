@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from ..vision.study import StudyConfig
+from ..vision.study_config import StudyConfig
 from .train_vision import offer_devices
 
 DESCRIPTION = """Train networks with several methods at growing batches, and end with a table and

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ..speech.policies import PolicyName
+from ..speech.names import PolicyName
 
 if TYPE_CHECKING:
     from ..speech.recognizer import Recognizer

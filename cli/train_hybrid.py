@@ -5,6 +5,8 @@ from pathlib import Path
 
 import tyro
 
+from ..speech.hybrids import hybrid_config
+
 DESCRIPTION = r"""Train the acoustic model of a hybrid recognizer: phones from a lexicon, states
 aligned from a flat start, tied by trees. The same command continues an interrupted run.
 
@@ -18,8 +20,6 @@ examples:
 
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
-    from ..speech.hybrids import hybrid_config, hybrid_folder, hybrid_run
-
     default = hybrid_config.RUNS["small"]
     if words and words[0] in hybrid_config.RUNS:
         default, words = hybrid_config.RUNS[words[0]], words[1:]
@@ -30,6 +30,8 @@ def main(words: list[str]) -> int:
         description=DESCRIPTION,
         args=words,
     )
+    from ..speech.hybrids import hybrid_folder, hybrid_run  # after parsing, for quick help
+
     hybrid_run.train(config)
     folder = config.run or Path("runs/hybrid")
     print(f"Packed model: {folder / hybrid_folder.PACKED}", file=sys.stderr)

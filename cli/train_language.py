@@ -4,6 +4,8 @@ import sys
 
 import tyro
 
+from ..language.run_config import LanguageRun
+
 DESCRIPTION = """Train a classifier of texts, which `gossamer explain` explains by its training
 texts. The same command continues an interrupted run.
 
@@ -16,11 +18,11 @@ examples:
 
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
-    from ..language import classifier, training
-
     config = tyro.cli(
-        training.LanguageRun, prog="gossamer train language", description=DESCRIPTION, args=words
+        LanguageRun, prog="gossamer train language", description=DESCRIPTION, args=words
     )
+    from ..language import classifier, training  # after parsing, so that help answers at once
+
     found = training.train(config)
     print(f"Test accuracy: {found.accuracy:.1%} (the largest class alone: {found.majority:.1%})")
     print(f"Packed model: {config.folder / classifier.PACKED}", file=sys.stderr)

@@ -2,6 +2,8 @@
 
 import tyro
 
+from ..speech.language_model_run_config import LanguageModelRun
+
 DESCRIPTION = """Train a language model of the labels of a recognizer, with which `speech.fusion`
 scores hypotheses in beam search. The same command continues an interrupted run.
 
@@ -14,14 +16,11 @@ examples:
 
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
-    from ..speech import language_model_run
-
     config = tyro.cli(
-        language_model_run.LanguageModelRun,
-        prog="gossamer train language-model",
-        description=DESCRIPTION,
-        args=words,
+        LanguageModelRun, prog="gossamer train language-model", description=DESCRIPTION, args=words
     )
+    from ..speech import language_model_run  # after parsing, so that help answers at once
+
     found = language_model_run.train(config)
     print(f"Held-out perplexity: {found.label:.2f} for a label, {found.word:.0f} for a word")
     return 0

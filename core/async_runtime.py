@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import asynchrony, thread_learner
-from .asynchrony import AsyncState, Batches, Gradient
+from . import asynchrony, event_scan, thread_learner
+from .event_scan import AsyncState, Batches, Gradient
 from .journal import Update
 from .thread_learner import Board
 from .topology import Topology
@@ -165,7 +165,7 @@ class Threads:
         board, step = self._board, self._board.steps[i]
         if self._before_gradient is not None:
             self._before_gradient(i, step)
-        sample = asynchrony.sample(self._batches, self._key, i, step)
+        sample = event_scan.sample(self._batches, self._key, i, step)
         inputs = jax.device_put(sample, board.devices[i])
         program = board.devices[i], tuple(x.shape for x in jax.tree.leaves(inputs))
         # One thread compiles; JAX alone would let all of them compile the same.

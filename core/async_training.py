@@ -30,7 +30,7 @@ import optax
 
 from . import gossip, traces
 from .async_runtime import Run, Runtime
-from .asynchrony import AsyncState
+from .event_scan import AsyncState
 from .journal import Update
 from .microbatches import Loss, gradient_in_parts
 

@@ -16,10 +16,9 @@ References:
         arXiv:1710.06952.
 """
 
-import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,23 +26,12 @@ import numpy as np
 import optax
 
 from . import push_pull, traces
+from .event_scan import AsyncState, Batches, Events, Gradient, Kinds, scan
 from .schemes import Pairwise, Ring, Setting, Synchronous
 from .stragglers import Link, Pace
-from .traces import ALL, NOBODY, Read, Trace
+from .traces import ALL, Read, Trace
 
-Gradient = Callable[[Any, Any, jax.Array], Any]
-Batches = Any  # pytree [num_learners, num_batches, ...], or (learner, step) -> batch
 Scheme = Pairwise | Ring | Synchronous
-
-
-class AsyncState(NamedTuple):
-    """What the learners hold between events; each leaf has a leading axis [num_learners]."""
-
-    params: Any  # pytree [num_learners, ...]
-    snapshots: Any  # pytree like `params`: the weights at which the gradients in flight are taken
-    opt_state: Any  # state of each learner's optimizer
-    steps: jax.Array  # [num_learners] int32: gradients applied so far
-    offers: Any = None  # pytree like `params`, float32 or better: offers, and halves that answer
 
 
 def simulate(
@@ -152,7 +140,7 @@ def replay(
     state = init_state(params, optimizer) if state is None else state
     if state.snapshots is None:
         state = state._replace(snapshots=state.params)
-    events = _Events(
+    events = Events(
         learner=trace.learner,
         pulls=trace.pulls,
         mixing=trace.mixing,
@@ -168,38 +156,19 @@ def replay(
     differences = trace.matrices - np.eye(trace.members.shape[1])
     acts = trace.applies | (trace.reads != Read.NOTHING)
     rounds = bool(np.any(acts & (trace.learner == ALL)))
-    kinds = _Kinds(rounds, halves=bool(np.any(trace.offers)))
+    kinds = Kinds(rounds, halves=bool(np.any(trace.offers)))
     if kinds.halves:
         state = state._replace(offers=push_pull.widen(state.params))
 
     def run(events, state, batches):
-        return _scan(events, differences, gradient, optimizer, state, key, batches, observe, kinds)
+        return scan(events, differences, gradient, optimizer, state, key, batches, observe, kinds)
 
     if callable(batches):
         return _run_one_by_one(run, events, state, batches)
     return run(events, state, batches)
 
 
-def sample(batches: Batches, key: jax.Array, learner: Any, step: Any) -> tuple[Any, jax.Array]:
-    """The batch and the key of a learner's gradient, which depend on nothing else.
-
-    Args:
-        batches: pytree [num_learners, num_batches, ...], a function, or None.
-        key: the key of the run.
-        learner: [] int: whose gradient.
-        step: [] int: number of its gradients before.
-
-    Returns:
-        The batch, without the two leading axes, and a key.
-    """
-    if callable(batches):
-        batch = batches(learner, step)
-    else:
-        batch = jax.tree.map(lambda x: x[learner, step % x.shape[1]], batches)
-    return batch, jax.random.fold_in(jax.random.fold_in(key, learner), step)
-
-
-def _run_one_by_one(run, events: "_Events", state: AsyncState, batches) -> tuple[AsyncState, Any]:
+def _run_one_by_one(run, events: Events, state: AsyncState, batches) -> tuple[AsyncState, Any]:
     """Draws each gradient's batch on the host; one compilation for each shape of batches."""
     steps = np.array(state.steps)  # a copy, counted on the host
     batch, observed = jax.tree.map(np.asarray, batches(0, 0)), []
@@ -218,139 +187,3 @@ def _run_one_by_one(run, events: "_Events", state: AsyncState, batches) -> tuple
         state, seen = run(event, state, batch)
         observed.append(seen)
     return state, jax.tree.map(lambda *x: jnp.concatenate(x), *observed) if observed else None
-
-
-class _Events(NamedTuple):
-    """What the scan needs of a trace, see `Trace`."""
-
-    learner: Any
-    pulls: Any
-    mixing: Any
-    members: Any
-    applies: Any
-    reads: Any
-    answers: Any
-    settles: Any
-    offers: Any
-    progress: Any
-
-
-class _Kinds(NamedTuple):
-    """Which kinds of events a trace has at all: the scan leaves out the others."""
-
-    rounds: bool  # of all learners together
-    halves: bool  # of exchanges
-
-
-@functools.partial(jax.jit, static_argnames=("gradient", "optimizer", "observe", "kinds"))
-def _scan(events, differences, gradient, optimizer, state, key, batches, observe, kinds):
-    num_learners = len(state.steps)
-    update = optax.with_extra_args_support(optimizer).update
-
-    def learn(state, learner, progress):
-        """One gradient of one learner, on its slice of the state."""
-        gradients = gradient(state.snapshots, *sample(batches, key, learner, state.steps))
-        updates, opt_state = update(gradients, state.opt_state, state.params, progress=progress)
-        params = optax.apply_updates(state.params, updates)
-        return state._replace(params=params, opt_state=opt_state, steps=state.steps + 1)
-
-    def act_alone(state, found, event):
-        """Touches the slices of one learner only: the whole state is large."""
-        i = event.learner
-        mine = jax.lax.cond(event.applies, learn, _keep, _slice(state, i), i, event.progress)
-        snapshots = _read(event.reads, mine, _slice(found, i))
-        return _set(state, i, mine._replace(snapshots=snapshots))
-
-    def act_together(state, found, event):
-        everyone = jnp.arange(num_learners)
-        learn_all = jax.vmap(learn, in_axes=(0, 0, None))
-        state = jax.lax.cond(event.applies, learn_all, _keep, state, everyone, event.progress)
-        return state._replace(snapshots=_read(event.reads, state, found))
-
-    def step(state, event):
-        found = state.params
-        if kinds.halves:
-            state = _exchange(state, event)
-        pulled = state.params, state.opt_state
-        params, opt_state = _pull(pulled, event.learner, event.pulls)
-        mix = functools.partial(_mix, members=event.members, matrix=differences[event.mixing])
-        if event.members.size < num_learners:
-            params = mix(params)
-        else:  # A copy of all weights, which a branch makes, is then the cheaper part.
-            params = jax.lax.cond(event.mixing != 0, mix, _keep, params)
-        state = state._replace(params=params, opt_state=opt_state)
-        if kinds.rounds:
-            together = event.learner == ALL
-            state = jax.lax.cond(together, act_together, act_alone, state, found, event)
-        else:
-            state = act_alone(state, found, event)
-        if kinds.halves:
-            state = _offer(state, event)
-        return state, None if observe is None else observe(state.params)
-
-    return jax.lax.scan(step, state, events)
-
-
-def _keep(x: Any, *_: Any) -> Any:
-    return x
-
-
-def _slice(tree: Any, learner: jax.Array) -> Any:
-    return jax.tree.map(lambda x: x[learner], tree)
-
-
-def _set(tree: Any, learner: jax.Array, values: Any) -> Any:
-    return jax.tree.map(lambda x, value: x.at[learner].set(value), tree, values)
-
-
-def _pull(tree: Any, learner: jax.Array, source: jax.Array) -> Any:
-    source = jnp.where(source == NOBODY, learner, source)
-    return _set(tree, learner, _slice(tree, source))
-
-
-def _exchange(state: AsyncState, event: _Events) -> AsyncState:
-    """The learner adds its half of an exchange, or answers the offer of another one."""
-    i = event.learner
-    whose = jnp.where(event.answers == NOBODY, i, event.answers)
-    which = jnp.where(event.answers == NOBODY, event.settles.astype(jnp.int32), 2)
-    branches = [
-        lambda mine, offer: (mine, offer),
-        lambda mine, half: (push_pull.settle(mine, half), half),
-        push_pull.answer,
-    ]
-    operands = _slice(state.params, i), _slice(state.offers, whose)
-    mine, offer = jax.lax.switch(which, branches, *operands)
-    return state._replace(
-        params=_set(state.params, i, mine), offers=_set(state.offers, whose, offer)
-    )
-
-
-def _offer(state: AsyncState, event: _Events) -> AsyncState:
-    i = event.learner
-    offer = jax.tree.map(
-        lambda new, old: jnp.where(event.offers, new, old),
-        push_pull.widen(_slice(state.params, i)),
-        _slice(state.offers, i),
-    )
-    return state._replace(offers=_set(state.offers, i, offer))
-
-
-def _read(reads: jax.Array, state: AsyncState, found: Any) -> Any:
-    """The snapshots after an event that found the weights `found`."""
-
-    def choose(kept, after, before):
-        return jnp.where(reads == Read.NOTHING, kept, jnp.where(reads == Read.AFTER, after, before))
-
-    return jax.tree.map(choose, state.snapshots, state.params, found)
-
-
-def _mix(params: Any, members: jax.Array, matrix: jax.Array) -> Any:
-    """Adds (W - I) x among the members, for `matrix` = W - I, in float32 or better."""
-
-    def mix(x):
-        wide = jnp.promote_types(x.dtype, jnp.float32)
-        mine = x[members].astype(wide)
-        change = jnp.tensordot(matrix.astype(wide), mine, 1, precision="highest")
-        return x.at[members].set((mine + change).astype(x.dtype), unique_indices=True)
-
-    return jax.tree.map(mix, params)

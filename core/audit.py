@@ -23,7 +23,7 @@ from . import text_table
 from .paths import named_leaves
 from .quantization import Policy, is_quantized, weight_paths
 from .quantized import FLOAT, MARK, TAPS
-from .quantizers import Quantizer
+from .quantizer import Quantizer
 
 _MARK = re.compile(rf"{MARK}\[(.*?)\|w(\d+)\|x(\d+)\]")
 _LOOKUPS = ("gather", "dynamic_slice", "slice")  # by an array, a traced and a known index

@@ -30,7 +30,8 @@ import jax.numpy as jnp
 
 from .paths import join
 from .quantization import Policy
-from .quantizers import SAWB_COEFFICIENTS, Quantizer, Sawb, max_abs
+from .quantizer import Quantizer
+from .quantizers import SAWB_COEFFICIENTS, Sawb, max_abs
 
 Loss = Callable[[Any], Any]  # params -> scalar
 OnStep = Callable[[int, int], None]  # (losses evaluated, losses in all)

@@ -30,8 +30,8 @@ import jax.numpy as jnp
 from . import quantizers
 from .blocks import Blocks
 from .paths import join, named_leaves
-from .quantized import Quantized
-from .quantizers import Quantizer
+from .quantized import Quantized, dequantize
+from .quantizer import Quantizer
 
 Pattern = str | Callable[[str], bool]
 Rule = tuple[Pattern, Quantizer | None]
@@ -128,7 +128,7 @@ def fake_quantize(policy: Policy) -> FakeQuantization:
 
 def dequantize_tree(tree: Any) -> Any:
     """A tree with the numbers codes * scale in place of `Quantized` leaves."""
-    return jax.tree.map(quantizers.dequantize, tree, is_leaf=is_quantized)
+    return jax.tree.map(dequantize, tree, is_leaf=is_quantized)
 
 
 def deploy(tree: Any) -> Any:

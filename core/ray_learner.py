@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import async_runtime, asynchrony, thread_learner
+from . import async_runtime, event_scan, thread_learner
 from .push_pull import Deadline, Member, Offer
 
 _SECONDS_BETWEEN_LOOKS = 5.0
@@ -130,12 +130,12 @@ class Learner:
             return jax.block_until_ready(self._gradient(self._member.snapshot, *sample))
 
     def _sample(self) -> tuple[Any, jax.Array]:
-        """See `asynchrony.sample`; arrays are those of this learner."""
+        """See `event_scan.sample`; arrays are those of this learner."""
 
         def row(_: int, step: int) -> Any:
             return jax.tree.map(lambda x: x[step % len(x)], self._batches)
 
-        return asynchrony.sample(self._task.batches or row, self._key, self._i, self._step)
+        return event_scan.sample(self._task.batches or row, self._key, self._i, self._step)
 
     def _choose(self) -> Any:
         peers = list(self._peers.values())

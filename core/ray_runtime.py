@@ -30,7 +30,7 @@ import optax
 
 from . import async_runtime, asynchrony
 from .async_runtime import Run
-from .asynchrony import AsyncState, Batches, Gradient
+from .event_scan import AsyncState, Batches, Gradient
 from .journal import Update
 from .push_pull import Deadline, Log
 from .ray_learner import Learner, Life, Task, import_ray

@@ -13,7 +13,7 @@ import jax
 
 from .quantization import Policy
 from .quantized import Quantized, Tensor
-from .quantizers import Params, Quantizer
+from .quantizer import Params, Quantizer
 
 CLIPS = "clips"
 CALIBRATION = "calibration"

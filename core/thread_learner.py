@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .asynchrony import AsyncState
+from .event_scan import AsyncState
 from .journal import Journal
 from .schemes import HALVES, neighbors
 from .topology import Topology

@@ -11,7 +11,7 @@ from dataclasses import replace
 import jax
 
 from gossamer.core import learners, training
-from gossamer.core.exchange import LearnersConfig
+from gossamer.core.learners_config import LearnersConfig
 from gossamer.vision import classifier, data, experiment, recipe
 from gossamer.vision.run_config import DataConfig, NetworkConfig, OptimizerConfig, VisionConfig
 

@@ -20,8 +20,9 @@ from safetensors.numpy import save_file
 from ..core import packing, whole_file
 from ..core.attribution.blocks import Blocks
 from ..core.paths import named_leaves
+from .encoder_config import EncoderConfig
 from .losses import Predict, nest
-from .models import Classifier, EncoderConfig
+from .models import Classifier
 from .padding import TEXTS
 from .tokens import Tokenizer
 

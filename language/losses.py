@@ -76,16 +76,25 @@ class TappedNll:
 
     def __call__(self, params: Any, taps: dict, example: Example) -> tuple[jax.Array, dict]:
         """See `gossamer.core.attribution.kronecker`; a layer is named by its path."""
-        variables = {"params": params}
-        if taps:
-            shaped = {name: x.reshape(-1) if name == "head" else x for name, x in taps.items()}
-            variables["taps"] = nest({f"{name}/y": x for name, x in shaped.items()})
-        logits, sown = self.model.apply(variables, example["ids"], mutable=["inputs"])
-        inputs = {
-            jax.tree_util.keystr(path[:-2], simple=True, separator="/"): jnp.atleast_2d(x)
-            for path, x in jax.tree.leaves_with_path(sown["inputs"])
-        }
-        return nll(jnp.asarray(logits), example), inputs
+        logits, inputs = _tapped(self.model, params, taps, example)
+        return nll(logits, example), inputs
+
+
+@dataclass(frozen=True)
+class TappedPredictions:
+    """The same of every class, in proportion to the root of its probability; [classes].
+
+    The sum of their gradients' second moments is the Fisher matrix of the model's predictions; it
+    does not vanish, as that of `TappedNll` does, where a text is known by heart.
+    """
+
+    model: Classifier
+
+    def __call__(self, params: Any, taps: dict, example: Example) -> tuple[jax.Array, dict]:
+        """See `TappedNll`."""
+        logits, inputs = _tapped(self.model, params, taps, example)
+        scores = jax.nn.log_softmax(logits)
+        return -jax.lax.stop_gradient(jnp.exp(scores / 2)) * scores, inputs
 
 
 def nll(logits: jax.Array, example: Example) -> jax.Array:
@@ -96,6 +105,20 @@ def nll(logits: jax.Array, example: Example) -> jax.Array:
 def nll_rows(logits: jax.Array, example: Example) -> jax.Array:
     """The same for rows of logits [rows, classes] of one label; [rows]."""
     return -jax.nn.log_softmax(logits)[:, example["label"]]
+
+
+def _tapped(model: Classifier, params: Any, taps: dict, example: Example) -> tuple[jax.Array, dict]:
+    """Logits [classes] with taps added to the outputs of dense layers, and the layers' inputs."""
+    variables = {"params": params}
+    if taps:
+        shaped = {name: x.reshape(-1) if name == "head" else x for name, x in taps.items()}
+        variables["taps"] = nest({f"{name}/y": x for name, x in shaped.items()})
+    logits, sown = model.apply(variables, example["ids"], mutable=["inputs"])
+    inputs = {
+        jax.tree_util.keystr(path[:-2], simple=True, separator="/"): jnp.atleast_2d(x)
+        for path, x in jax.tree.leaves_with_path(sown["inputs"])
+    }
+    return jnp.asarray(logits), inputs
 
 
 def _both(model: Classifier, params: Any, example: Example) -> jax.Array:

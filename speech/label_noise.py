@@ -27,15 +27,14 @@ References:
 
 import math
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from .names import Ramp
 from .random_subsets import draw_subset
 from .text import BLANK_ID
 
-Ramp = Literal["constant", "linear", "exponential", "inverse_sigmoid"]
 STEEPNESS = 5.0  # of the curved ramps: they come within exp(-5) of their ends
 
 

@@ -13,44 +13,18 @@ References:
     transducers via end-to-end 4-bit quantization, 2022, arXiv:2206.07882.
 """
 
-from dataclasses import dataclass
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ..core.quantization import Policy
 from . import layers
+from .language_model_config import LanguageModelConfig
 from .layers import Dense, Embedding
 from .lstm import LSTM
 from .recurrence import LSTMState
 
 State = tuple[LSTMState, ...]  # of each layer, both parts [batch, size]
-
-
-@dataclass(frozen=True)
-class LanguageModelConfig:
-    """Sizes and regularization of a language model."""
-
-    layers: int = 1
-    """LSTM layers."""
-    size: int = 768
-    """Cells of each layer."""
-    embedding_size: int = 256
-    """Size of the label embedding."""
-    dropout: float = 0.1
-    """Dropout after each layer."""
-
-    def __post_init__(self):
-        if self.layers < 1:
-            raise ValueError(f"`layers` must be at least 1, got {self.layers}.")
-
-
-# Sizes of arXiv:2206.07882 as remembered, not verified against the paper.
-PRESETS = {
-    "source": LanguageModelConfig(),
-    "external": LanguageModelConfig(layers=2, size=2048),
-}
 
 
 class LanguageModel(nn.Module):

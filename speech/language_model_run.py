@@ -14,87 +14,31 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import cattrs
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 from ..core import checkpoint, learners, packing, run_folder, training, whole_file
 from ..core.quantized_variables import deploy_variables
 from . import experiment, recipe, warm_start
 from .calibration import calibrate, draw_variables
 from .corpora import sentences
-from .language_model import LanguageModel, LanguageModelConfig
+from .language_model import LanguageModel
+from .language_model_config import LanguageModelConfig
+from .language_model_run_config import LanguageModelRun
 from .language_model_training import loss_function
-from .policies import PolicyName, named_policy
-from .run_config import LearnersConfig, OptimizerConfig, SpeechConfig
+from .names import PolicyName
+from .policies import named_policy
+from .run_config import SpeechConfig
 from .text import Vocabulary
 
 PACKED = "language_model.safetensors"
 FORMATS = ("gossamer-language-model-1", "gossamer-language-model-2")  # those that `load` reads
-
-
-@dataclass(frozen=True)
-class LanguageModelRun:
-    """A language model and how it is trained."""
-
-    text: tuple[str, ...] = ("prompts",)
-    """What to read: `prompts` (the bundled training transcripts), or texts in UTF-8 with one
-    sentence for each line, plain or gzipped."""
-    labels_of: str = "prompts"
-    """The recognizer whose labels the model has: the name of one that ships, a run folder or a
-    file."""
-    language: str = "en"
-    """Language of the texts, for their normalization."""
-    batch_size: int = 32
-    """Sentences in a batch, over all learners."""
-    model: LanguageModelConfig = field(
-        default_factory=lambda: LanguageModelConfig(size=256, embedding_size=64, dropout=0.3)
-    )
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(steps=600, peak_learning_rate=4e-3)
-    )
-    learners: LearnersConfig = field(default_factory=lambda: LearnersConfig(number=1))
-    start_from: Annotated[str | None, tyro.conf.arg(name="from")] = None
-    """Where parameters come from: the folder of a finished run in float, or its packed file, of the
-    same sizes and labels; by default they are drawn from the seed."""
-    quantize: PolicyName | None = None
-    """Train under fake quantization by a named policy, after calibration; best with `from`. With
-    `optimizer.steps 0` calibration is all."""
-    seed: int = 0
-    """Seed of the parameters, the order of the sentences and dropout."""
-    log_every: int = 20
-    """Steps between log lines."""
-    validate_every: int = 100
-    """Steps between perplexities of the held-out sentences."""
-    checkpoint_every: int = 200
-    """Steps between checkpoints."""
-    run: Annotated[Path | None, tyro.conf.arg(name="run")] = None
-    """Run folder; `runs/language-model` by default."""
-
-    def check(self) -> None:
-        """Refuses options that make no sense together.
-
-        Raises:
-            ValueError: if there are such.
-        """
-        steps = self.optimizer.steps
-        if self.learners.asynchronous:
-            raise ValueError(
-                "`--engine` must be vmap, shard_map or pmap for a language model, got "
-                f"{self.learners.engine}."
-            )
-        if steps < 0 or (steps == 0 and None in (self.quantize, self.start_from)):
-            raise ValueError(
-                f"`--optimizer.steps` must be positive, got {steps}; 0 is to calibrate a trained "
-                "model, and needs `--quantize` and `--from`."
-            )
 
 
 class TrainedLanguageModel(NamedTuple):

@@ -31,13 +31,12 @@ import grain
 import numpy as np
 
 from . import batch_plan
-from .augmentation import speed_perturb, tempo_perturb
-from .batch_plan import Bucket, Item, Lengths, PlannedBatch
-from .corpora.alternatives import Alternatives, check, encode, join
-from .corpora.corpus import Utterance, Utterances
-from .text import BLANK_ID, Vocabulary
+from .batch_plan import Bucket, Lengths
+from .batch_reading import Batch, read_batch
+from .corpora.alternatives import Alternatives, check
+from .corpora.corpus import Utterances
+from .text import Vocabulary
 
-Batch = dict[str, np.ndarray]
 DEFAULT_BUCKETS = ((1.5, 64), (3.0, 32), (5.5, 16), (12.0, 8))
 # Fast readers reach 15 characters a second; a text that is denser than the bound moves up a bucket.
 LABELS_PER_SECOND = 18.0
@@ -208,7 +207,7 @@ def _prepare(
         join_probability=join_probability,
     )
     load = functools.partial(
-        _load_planned,
+        read_batch,
         utterances=utterances,
         usable=usable,
         vocabulary=vocabulary,
@@ -257,7 +256,7 @@ def evaluation_batches(
                 seen.add(item.indices[0])
         yield (
             indices,
-            _load_planned(
+            read_batch(
                 0,
                 planned,
                 utterances=utterances,
@@ -300,78 +299,3 @@ def _usable(
     if not usable:
         raise ValueError("`utterances` must hold at least one usable utterance, got none.")
     return usable
-
-
-def _load_planned(
-    step: int,
-    planned: PlannedBatch,
-    *,
-    utterances: Utterances,
-    usable: Sequence[int],
-    vocabulary: Vocabulary,
-    sample_rate: int,
-    buckets: Sequence[Bucket],
-    num_learners: int | None,
-    alternatives: Alternatives | None = None,
-    with_step: bool = False,
-) -> Batch:
-    """Reads, augments and pads the rows of a batch, or of a part of one."""
-    bucket, num_rows = buckets[planned.bucket], len(planned.items)
-    samples = round(bucket.seconds * sample_rate)
-    waveform = np.zeros((num_rows, samples), np.float32)
-    waveform_paddings = np.ones_like(waveform)
-    labels = np.full((num_rows, bucket.labels), BLANK_ID, np.int32)
-    label_paddings = np.ones(labels.shape, np.float32)
-    others = []
-    for row, item in enumerate(planned.items):
-        pieces = [utterances[usable[index]] for index in item.indices]
-        sound, text = _join(item, pieces, vocabulary, sample_rate)
-        if alternatives is not None:
-            heard = [(piece.text, alternatives.get(piece.name, ())) for piece in pieces]
-            others.append(join(heard, _separator(vocabulary)))
-        sound = sound[:samples]  # resampling rounds up by less than a sample
-        waveform[row, : len(sound)] = sound
-        waveform_paddings[row, : len(sound)] = 0
-        labels[row, : len(text)] = text
-        label_paddings[row, : len(text)] = 0
-    batch = {
-        "waveform": waveform,
-        "waveform_paddings": waveform_paddings,
-        "labels": labels,
-        "label_paddings": label_paddings,
-    }
-    if alternatives is not None:
-        number = max([1, *map(len, alternatives.values())])
-        batch["alternatives"], batch["alternative_paddings"] = encode(
-            others, vocabulary, number=number, length=bucket.labels
-        )
-    if with_step:
-        batch["step"] = np.full(num_rows, step, np.int32)
-    if num_learners is None:
-        return batch
-    return {
-        name: value.reshape(num_learners, -1, *value.shape[1:]) for name, value in batch.items()
-    }
-
-
-def _join(
-    item: Item, utterances: Sequence[Utterance], vocabulary: Vocabulary, sample_rate: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The waveform and the labels of one row."""
-    pieces, texts = [], []
-    for utterance, gap in zip(utterances, (*item.gaps, 0.0), strict=True):
-        if utterance.sample_rate != sample_rate:
-            raise ValueError(
-                f"`sample_rate` must be that of the utterances, {utterance.sample_rate}, "
-                f"got {sample_rate}."
-            )
-        waveform = speed_perturb(utterance.waveform, sample_rate, speed=item.speed)
-        waveform = tempo_perturb(waveform, sample_rate, tempo=item.tempo)
-        pieces += [waveform, np.zeros(int(gap * sample_rate), np.float32)]
-        texts.append(utterance.text)
-    return np.concatenate(pieces), vocabulary.encode(_separator(vocabulary).join(texts))
-
-
-def _separator(vocabulary: Vocabulary) -> str:
-    """What stands between utterances."""
-    return " " if " " in vocabulary.characters else ""

@@ -8,13 +8,11 @@ the auxiliary loss, which recognition does not use. ``int4_max`` is the naive co
 clip is a maximum. Which quantizer the papers gave to which tensor is not known in detail.
 """
 
-from typing import Literal
-
 from ..core.blocks import MATRIX, gates
 from ..core.quantization import Policy
-from ..core.quantizers import Quantizer, calibrated, fixed, max_abs, pact_plus, sawb_plus
-
-PolicyName = Literal["int4_paper", "int4_max", "int4_weights", "int8", "int3", "int2"]
+from ..core.quantizer import Quantizer
+from ..core.quantizers import calibrated, fixed, max_abs, pact_plus, sawb_plus
+from .names import PolicyName
 
 
 def named_policy(name: PolicyName | None) -> Policy | None:

@@ -21,7 +21,8 @@ from ..core.quantized_variables import WEIGHTS, deploy_variables
 from . import evaluation, experiment, loader, quantization_figures, training_data
 from .calibration import calibrate
 from .front_end import transducer_inputs
-from .policies import PolicyName, named_policy
+from .names import PolicyName
+from .policies import named_policy
 from .quantization_study import Study, study
 from .recognizer import Recognizer
 from .run_config import SpeechConfig

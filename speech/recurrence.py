@@ -25,7 +25,8 @@ import jax
 import jax.numpy as jnp
 
 from ..core.quantized import Quantized, Tensor, dequantize, matmul, product_of_numbers
-from ..core.quantizers import DYNAMIC, Params, Quantizer
+from ..core.quantizer import Params, Quantizer
+from ..core.quantizers import DYNAMIC
 
 LSTMState = tuple[jax.Array, jax.Array]  # hidden [..., batch, size], cell [..., batch, size]
 

@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..core.exchange import CompressionConfig, LearnersConfig
-from .label_noise import Ramp
-from .language_model import LanguageModelConfig
-from .policies import PolicyName
-from .transducer import PRESETS, TransducerConfig
+from ..core.learners_config import CompressionConfig, LearnersConfig
+from .language_model_config import LanguageModelConfig
+from .names import PolicyName, Ramp
+from .transducer_config import PRESETS, TransducerConfig
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ def make_recognizer() -> Callable[..., Any]:
     from gossamer.speech.recognizer import Recognizer
     from gossamer.speech.run_config import DataConfig, SpeechConfig
     from gossamer.speech.text import Vocabulary
-    from gossamer.speech.transducer import TransducerConfig
+    from gossamer.speech.transducer_config import TransducerConfig
 
     sizes = {
         "encoder_layers": 2,
@@ -456,12 +456,13 @@ def regression(float64) -> Regression:
 def phrases(tmp_path_factory):
     """A small classifier of made-up phrases with its corpus; training it is a test of its own."""
     from gossamer.language import classifier, data, training
-    from gossamer.language.models import EncoderConfig
+    from gossamer.language.encoder_config import EncoderConfig
+    from gossamer.language.run_config import LanguageRun
 
     folder = tmp_path_factory.mktemp("phrases")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOSSAMER_CACHE", str(folder / "cache"))
-        config = training.LanguageRun(
+        config = LanguageRun(
             corpus="phrases",
             model=EncoderConfig(layers=1, size=16, heads=2, hidden=16, dropout=0.0),
             max_length=16,
@@ -485,7 +486,7 @@ def phrases(tmp_path_factory):
 @pytest.fixture(scope="session")
 def translation_run(tmp_path_factory) -> dict[str, Any]:
     """A short run of a tiny translator of numbers by two learners: its config, folder and score."""
-    from gossamer.core.exchange import LearnersConfig
+    from gossamer.core.learners_config import LearnersConfig
     from gossamer.language.translation import experiment, grammar
     from gossamer.language.translation.run_config import (
         DataConfig,

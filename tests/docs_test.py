@@ -120,7 +120,7 @@ def test_fields_of_bases_come_first(api):
         ("core.gossip", "mixing.pull", None, "core.mixing.pull"),
         ("core.gossip", "mix", None, "core.gossip.mix"),
         ("core.gossip", "learners.average", None, "core.learners.average"),
-        ("core.quantizers", "init", "Quantizer", "core.quantizers.Quantizer.init"),
+        ("core.quantizer", "init", "Quantizer", "core.quantizer.Quantizer.init"),
         ("physics.spins", "SpinModel", None, "physics.interactions.model.SpinModel"),
     ],
 )

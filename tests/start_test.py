@@ -1,4 +1,4 @@
-"""Help and subpackages start without JAX and without what only some commands need."""
+"""Help, configurations and subpackages start without JAX and what only some commands need."""
 
 import subprocess
 import sys
@@ -16,6 +16,11 @@ HEAVY = ("jax", "numpy", "flax", "optax", "tensorflow_datasets", "matplotlib", "
         "from gossamer.cli.main import main; assert main(['--help']) == 0",
         "from gossamer.cli.main import main; assert main(['--version']) == 0",
         "from gossamer.cli.main import main; assert main(['no-such-command']) == 2",
+        "from gossamer.speech import configs, language_model_run_config",
+        "from gossamer.speech.hybrids import hybrid_config",
+        "from gossamer.vision import run_config, study_config",
+        "from gossamer.language import run_config",
+        "from gossamer.language.translation import run_config",
     ],
 )
 def test_nothing_heavy_is_imported(statement):

@@ -15,7 +15,6 @@ and, with ``num_learners``, a leading axis that gives every learner its own shar
 import functools
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import grain
@@ -23,31 +22,9 @@ import numpy as np
 
 from . import augmentation
 from .data import ImageData, Images
+from .run_config import Changes
 
 Batch = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What training changes of images."""
-
-    padding: int = 4
-    """Largest shift of a small image, in pixels."""
-    flip: bool = True
-    """Whether half of the images are mirrored."""
-    mixup: float = 0.0
-    """Parameter of mixup, for instance 0.2; 0 turns it off."""
-
-    def check(self) -> None:
-        """Refuses numbers out of range.
-
-        Raises:
-            ValueError: if there are such.
-        """
-        if self.padding < 0:
-            raise ValueError(f"`padding` must be at least 0, got {self.padding}.")
-        if self.mixup < 0:
-            raise ValueError(f"`mixup` must be at least 0, got {self.mixup}.")
 
 
 class _Plan:
@@ -74,7 +51,7 @@ def batches(
     batch_size: int,
     size: int = 32,
     num_learners: int | None = None,
-    changes: Changes = Changes(),
+    changes: Changes | None = None,
     seed: int = 0,
     num_threads: int = 2,
 ) -> grain.DatasetIterator[Batch]:
@@ -85,7 +62,7 @@ def batches(
         batch_size: rows of a batch, over all learners.
         size: sides of the images that the network sees.
         num_learners: adds the leading axis; must divide `batch_size`.
-        changes: what training changes.
+        changes: what training changes; by default `Changes()`.
         seed: of the order and of all changes.
         num_threads: background readers; 0 reads in the calling thread.
 
@@ -100,6 +77,7 @@ def batches(
         >>> next(stream)["images"].shape
         (4, 32, 32, 32, 1)
     """
+    changes = changes or Changes()
     changes.check()
     if not 1 <= batch_size <= len(data.train):
         raise ValueError(

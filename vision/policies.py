@@ -8,13 +8,11 @@ References:
     J. Choi et al., "Accurate and Efficient 2-bit Quantized Neural Networks", 2019 (SAWB, PACT).
 """
 
-from typing import Literal
-
 from ..core.blocks import FILTER
 from ..core.quantization import Policy
-from ..core.quantizers import Quantizer, calibrated, max_abs, pact_plus, sawb_plus
-
-PolicyName = Literal["int4", "int4_max", "int8"]
+from ..core.quantizer import Quantizer
+from ..core.quantizers import calibrated, max_abs, pact_plus, sawb_plus
+from .names import PolicyName
 
 # The first and the last layer by their names in the definitions.
 _FIRST = r"(conv1|features\.0|features\.0\.0|features\.conv0|pre_layers\.0)"

@@ -5,10 +5,31 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..core.exchange import CompressionConfig, LearnersConfig
-from .loader import Changes
-from .models.catalog import NetworkName
-from .policies import PolicyName
+from ..core.learners_config import CompressionConfig, LearnersConfig
+from .names import NetworkName, PolicyName
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What training changes of images."""
+
+    padding: int = 4
+    """Largest shift of a small image, in pixels."""
+    flip: bool = True
+    """Whether half of the images are mirrored."""
+    mixup: float = 0.0
+    """Parameter of mixup, for instance 0.2; 0 turns it off."""
+
+    def check(self) -> None:
+        """Refuses numbers out of range.
+
+        Raises:
+            ValueError: if there are such.
+        """
+        if self.padding < 0:
+            raise ValueError(f"`padding` must be at least 0, got {self.padding}.")
+        if self.mixup < 0:
+            raise ValueError(f"`mixup` must be at least 0, got {self.mixup}.")
 
 
 @dataclass(frozen=True)

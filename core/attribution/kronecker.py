@@ -8,8 +8,12 @@ E[delta delta^T], the second moment of vec(G) is taken for diagonal:
 
 Both a and delta come out of one forward and backward pass, in which zeros are added to the outputs
 of the layers ("taps").  All other parameters, such as embeddings and normalization, are inverted by
-the diagonal E[g^2]: none is left out.  With the labels of the data this is the empirical Fisher
-matrix; draw labels from the model's predictions beforehand for the true one.
+the diagonal E[g^2]: none is left out.
+
+With the loss of the data's labels this is the empirical Fisher matrix, which vanishes with the loss
+of examples that are known by heart: the damping is then all there is.  A loss of several rows gives
+the sum of theirs; with a row -sqrt(p_c) log p_c for every class c, where the root has no gradient,
+that is the Fisher matrix of the model's own predictions, which is the Gauss-Newton matrix.
 
 References:
     T. George et al., "Fast Approximate Natural Gradient Descent in a Kronecker-factored
@@ -38,7 +42,9 @@ class EKFAC:
     tapped_loss: Callable[[Any, Taps, Any], tuple[jax.Array, Taps]]
     """``(params, taps, example) -> (loss, inputs)`` of one example: adds taps [T, out], where there
     are such, to the outputs of dense layers, and gives the inputs [T, in] of all of them.  The
-    layer "a/b" has the parameters "a/b/kernel" [in, out] and, if any, "a/b/bias" [out]."""
+    layer "a/b" has the parameters "a/b/kernel" [in, out] and, if any, "a/b/bias" [out].  The loss
+    is a scalar, or rows [R] as the module's head says; the damping is chosen, where none is given,
+    from the curvature of the call: `Fisher` for the first, `GaussNewton` for all classes."""
 
     def __call__(self, system: System, vectors: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         """See `solvers`."""
@@ -53,10 +59,15 @@ class EKFAC:
         }
 
         def walk(example):
-            """Inputs, gradients of outputs, and gradients of parameters in no dense layer."""
-            (_, inputs), (gradients, deltas) = jax.value_and_grad(
-                self.tapped_loss, (0, 1), has_aux=True
-            )(system.params, taps, example)
+            """Inputs, and by rows of the loss the gradients of outputs and of other parameters."""
+            loss, pull, inputs = jax.vjp(
+                lambda params, taps: self.tapped_loss(params, taps, example),
+                system.params,
+                taps,
+                has_aux=True,
+            )
+            rows = jnp.eye(loss.size, dtype=loss.dtype).reshape(-1, *loss.shape)
+            gradients, deltas = jax.vmap(pull)(rows)
             rest = {n: g for n, g in named_leaves(gradients) if n.rpartition("/")[0] not in taps}
             inputs = {name: _with_one(x, leaves, name) for name, x in inputs.items()}
             return inputs, deltas, rest
@@ -76,7 +87,10 @@ class EKFAC:
 
         def moments(inputs, deltas, rest):
             del rest
-            return {name: (x.T @ x, deltas[name].T @ deltas[name]) for name, x in inputs.items()}
+            return {
+                name: (x.T @ x, jnp.einsum("rti,rtj->ij", deltas[name], deltas[name]))
+                for name, x in inputs.items()
+            }
 
         bases = jax.tree.map(lambda moment: jnp.linalg.eigh(moment)[1], mean(moments))
 
@@ -85,7 +99,7 @@ class EKFAC:
                 name: (x @ bases[name][0]).T @ (deltas[name] @ bases[name][1])
                 for name, x in inputs.items()
             }
-            return jax.tree.map(jnp.square, (turned, rest))
+            return jax.tree.map(lambda x: jnp.sum(jnp.square(x), 0), (turned, rest))
 
         spectrum, diagonal = mean(squares)
 

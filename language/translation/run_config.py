@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ...core.exchange import CompressionConfig, LearnersConfig
-from .transformer import PRESETS, TransformerConfig
+from ...core.learners_config import CompressionConfig, LearnersConfig
+from .transformer_config import PRESETS, TransformerConfig
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from .byte_pairs import PAD, BytePairs, as_rows
 from .decoding import beam_search
 from .parallel import Pair
 from .recipe import token_measures
-from .transformer import Transformer, TransformerConfig
+from .transformer import Transformer
+from .transformer_config import TransformerConfig
 
 PACKED = "translator.safetensors"
 FORMAT = "gossamer-translator-1"

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...core.quantized import Quantized, dequantize
-from ...core.quantizers import DYNAMIC, Params, Quantizer
+from ...core.quantizer import Params, Quantizer
+from ...core.quantizers import DYNAMIC
 from .graph import CONTRIB, Graph
 
 Arithmetic = Literal["integer", "blockwise", "float"]

@@ -16,8 +16,6 @@ References:
     arXiv:2108.12074.
 """
 
-from dataclasses import dataclass
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -27,36 +25,7 @@ from ...core.quantization import Policy
 from .. import layers
 from ..layers import Dense
 from ..lstm import LSTM
-
-
-@dataclass(frozen=True)
-class AcousticModelConfig:
-    """Sizes and regularization of an acoustic model."""
-
-    layers: int = 6
-    """Bidirectional LSTM layers."""
-    size: int = 512
-    """Cells per direction of each layer."""
-    bottleneck: int = 256
-    """Size of the linear layer before the output."""
-    dropout: float = 0.2
-    """Dropout between layers."""
-    dropconnect: float = 0.0
-    """Probability of dropping a recurrent weight, drawn once per batch."""
-
-    def __post_init__(self):
-        for name in ("layers", "size", "bottleneck"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}.")
-
-
-PRESETS = {
-    "tiny": AcousticModelConfig(layers=2, size=96, bottleneck=64, dropout=0.1),
-    "small": AcousticModelConfig(layers=3, size=192, bottleneck=128, dropconnect=0.2),
-    # Sizes as remembered of the group's papers, not verified against one: 43 M parameters with
-    # 32,000 states and 260 features.
-    "paper": AcousticModelConfig(),
-}
+from .acoustic_model_config import AcousticModelConfig
 
 
 class AcousticModel(nn.Module):
@@ -68,7 +37,7 @@ class AcousticModel(nn.Module):
         policy: where activations are quantized, see `layers`; weights come as they are to be used.
 
     Example:
-        >>> model = AcousticModel(PRESETS["tiny"], num_pdfs=100)
+        >>> model = AcousticModel(acoustic_model_config.PRESETS["tiny"], num_pdfs=100)
         >>> features, paddings = jnp.zeros((1, 20, 240)), jnp.zeros((1, 20))
         >>> params = model.init(jax.random.key(0), features, paddings)
         >>> model.apply(params, features, paddings).shape

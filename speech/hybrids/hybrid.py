@@ -20,10 +20,12 @@ from ...core import packing
 from .. import waveform_batches
 from ..features import HOP_SECONDS, STACK
 from ..front_end import recognizer_inputs
-from ..policies import PolicyName, named_policy
+from ..names import PolicyName
+from ..policies import named_policy
 from ..run_config import DataConfig
 from . import alignment, state_graph
-from .acoustic_model import AcousticModel, AcousticModelConfig
+from .acoustic_model import AcousticModel
+from .acoustic_model_config import AcousticModelConfig
 from .alignment import Alignment, Segment
 from .state_graph import Pronunciations, StateGraph
 from .tying import Tying

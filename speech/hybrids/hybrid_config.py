@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from ..policies import PolicyName
+from ..names import PolicyName
 from ..run_config import (
     AugmentationConfig,
     CompressionConfig,
@@ -15,7 +15,7 @@ from ..run_config import (
     OptimizerConfig,
     SpeechConfig,
 )
-from .acoustic_model import PRESETS, AcousticModelConfig
+from .acoustic_model_config import PRESETS, AcousticModelConfig
 
 
 @dataclass(frozen=True)

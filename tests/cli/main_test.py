@@ -16,7 +16,7 @@ from gossamer.speech import experiment, recognizer
 from gossamer.speech.configs import CONFIGS
 from gossamer.speech.corpora import alternatives
 from gossamer.speech.text import Vocabulary
-from gossamer.speech.transducer import TransducerConfig
+from gossamer.speech.transducer_config import TransducerConfig
 
 pytestmark = pytest.mark.usefixtures("plain_code")
 

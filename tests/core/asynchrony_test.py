@@ -6,7 +6,16 @@ import numpy as np
 import optax
 import pytest
 
-from gossamer.core import asynchrony, gossip, learners, schemes, stragglers, topology, traces
+from gossamer.core import (
+    asynchrony,
+    event_scan,
+    gossip,
+    learners,
+    schemes,
+    stragglers,
+    topology,
+    traces,
+)
 from gossamer.core.asynchrony import replay, simulate
 from gossamer.core.schemes import Pairwise, Ring, Synchronous
 from gossamer.core.stragglers import Link, Pace, equal
@@ -147,7 +156,7 @@ def test_gradients_depend_on_learner_and_step_but_not_on_the_order():
     key = jax.random.key(KEY)
     state, _ = asynchrony.replay(alone, noise, optax.sgd(1.0), jnp.zeros((4, 3)), key)
     for i in range(4):
-        keys = [asynchrony.sample(None, key, i, k)[1] for k in range(state.steps[i])]
+        keys = [event_scan.sample(None, key, i, k)[1] for k in range(state.steps[i])]
         total = sum(np.asarray(jax.random.normal(k, (3,))) for k in keys)
         np.testing.assert_allclose(state.params[i], -total, rtol=1e-5, atol=1e-5)
 

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from gossamer.core.exchange import CompressionConfig, LearnersConfig, distribute, noisy_loss
+from gossamer.core.exchange import distribute, noisy_loss
+from gossamer.core.learners_config import CompressionConfig, LearnersConfig
 from gossamer.core.topology import ring
 
 GRADIENTS = jnp.array([[1.0], [2.0], [6.0]])
@@ -42,9 +43,3 @@ def test_without_noise_the_loss_is_itself():
     assert noisy_loss(loss, LearnersConfig()) is loss
     noisy = noisy_loss(loss, LearnersConfig(weight_noise=0.1))
     assert noisy(jnp.zeros(5), None, jax.random.key(0))[0] != 0
-
-
-def test_compression_needs_learners_that_average_gradients():
-    with pytest.raises(ValueError, match=r"add `--learners.algorithm ssgd`"):
-        CompressionConfig(scheme="scalecom").check(LearnersConfig())
-    CompressionConfig(scheme="scalecom").check(LearnersConfig(algorithm="ssgd"))

@@ -11,10 +11,11 @@ from gossamer.core.compression import compression_report
 from gossamer.core.packing import pack_tree, read_format, unpack_tree, write
 from gossamer.core.quantized import Quantized
 from gossamer.core.quantized_variables import deploy_variables
-from gossamer.speech.language_model import PRESETS as LM_PRESETS
 from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import PRESETS as LM_PRESETS
 from gossamer.speech.policies import named_policy
-from gossamer.speech.transducer import PRESETS, Transducer
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import PRESETS
 
 SHAPES = [(2, 5, 12), (1, 1), (3, 7), (2, 16, 8), (13, 2)]
 

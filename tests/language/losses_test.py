@@ -5,9 +5,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gossamer.core.attribution import EKFAC, Fisher, example_gradients, inverse_products
-from gossamer.language.losses import Importance, Nll, Predict, Removal, TappedNll
-from gossamer.language.models import Classifier, EncoderConfig
+from gossamer.core.attribution import (
+    EKFAC,
+    Fisher,
+    GaussNewton,
+    example_gradients,
+    inverse_products,
+)
+from gossamer.language.encoder_config import EncoderConfig
+from gossamer.language.losses import (
+    Importance,
+    Nll,
+    Predict,
+    Removal,
+    TappedNll,
+    TappedPredictions,
+    nll,
+)
+from gossamer.language.models import Classifier
 
 MODEL = Classifier(EncoderConfig(layers=1, size=4, heads=2, hidden=3, max_length=4), 8, 3)
 EXAMPLE = {
@@ -49,6 +64,19 @@ def test_taps_add_to_outputs(params):
     logits = jax.jit(Predict(MODEL))(params, EXAMPLE) + taps["head"][0]
     loss, _ = jax.jit(TappedNll(MODEL))(params, taps, EXAMPLE)
     np.testing.assert_allclose(loss, -jax.nn.log_softmax(logits)[1], rtol=1e-5)
+
+
+def test_rows_of_predictions_give_the_gauss_newton_matrix(params, key):
+    vector = jax.tree.map(lambda leaf: jax.random.normal(key, leaf.shape), params)
+
+    def rows(params):
+        return TappedPredictions(MODEL)(params, {}, EXAMPLE)[0]
+
+    _, pull = jax.vjp(rows, params)
+    found = pull(jax.jvp(rows, (params,), (vector,))[1])[0]
+    block = jax.tree.map(lambda leaf: leaf[None], EXAMPLE)
+    wanted = GaussNewton(Predict(MODEL), nll)(params, block, jnp.ones(1), vector)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-6), found, wanted)
 
 
 def test_ekfac_inverts_all_parameters(params):

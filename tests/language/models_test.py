@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from scipy import special
 
-from gossamer.language.models import Classifier, Encoder, EncoderConfig, pool
+from gossamer.language.encoder_config import EncoderConfig
+from gossamer.language.models import Classifier, Encoder, pool
 
 CONFIG = EncoderConfig(layers=1, size=6, heads=2, hidden=5, max_length=7, dropout=0.0)
 IDS = np.array([[2, 5, 6, 3, 0, 0], [2, 4, 3, 0, 0, 0]])
@@ -62,8 +62,3 @@ def test_padding_does_not_matter(key):
     np.testing.assert_allclose(whole, cut, rtol=1e-5, atol=1e-6)
     single = apply({"params": params}, jnp.asarray(IDS[0]))
     np.testing.assert_allclose(single, whole[0], rtol=1e-5, atol=1e-6)
-
-
-def test_bad_sizes_are_refused():
-    with pytest.raises(ValueError, match="`size` a multiple of `heads`"):
-        EncoderConfig(size=10, heads=4)

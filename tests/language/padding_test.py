@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gossamer.core.attribution import Blocks, directional_scores, example_gradients, gradient_norms
+from gossamer.language.encoder_config import EncoderConfig
 from gossamer.language.losses import Importance, Nll, Removal
-from gossamer.language.models import Classifier, EncoderConfig
+from gossamer.language.models import Classifier
 from gossamer.language.padding import TEXTS
 
 MODEL = Classifier(EncoderConfig(layers=1, size=8, heads=2, hidden=8, max_length=40), 20, 2)

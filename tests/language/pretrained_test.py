@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gossamer.language import packages, pretrained
-from gossamer.language.models import MINILM, Encoder, EncoderConfig
+from gossamer.language.encoder_config import MINILM, EncoderConfig
+from gossamer.language.models import Encoder
 
 
 def test_every_tensor_has_its_place():

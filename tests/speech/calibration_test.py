@@ -13,10 +13,12 @@ from gossamer.core.quantizers import pact_plus
 from gossamer.speech import features
 from gossamer.speech.calibration import calibrate, clip_metrics, draw_variables, first_clips
 from gossamer.speech.front_end import transducer_inputs
-from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.policies import named_policy
 from gossamer.speech.run_config import DataConfig
-from gossamer.speech.transducer import Transducer, TransducerConfig
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import TransducerConfig
 
 MODEL = TransducerConfig(
     encoder_layers=1,

@@ -18,7 +18,7 @@ from gossamer.speech.run_config import (
     SpeechConfig,
 )
 from gossamer.speech.text import Vocabulary
-from gossamer.speech.transducer import TransducerConfig
+from gossamer.speech.transducer_config import TransducerConfig
 
 pytestmark = pytest.mark.usefixtures("plain_code")
 

@@ -9,7 +9,7 @@ import pytest
 
 from gossamer.speech import experiment
 from gossamer.speech.corpora.corpus import Corpus, Utterance, Utterances
-from gossamer.speech.language_model import LanguageModelConfig
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.run_config import LabelNoiseConfig, SpeechConfig
 from gossamer.speech.text import Vocabulary
 

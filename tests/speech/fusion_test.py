@@ -10,7 +10,8 @@ from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech.beam import beam_search
 from gossamer.speech.calibration import draw_variables
 from gossamer.speech.fusion import FusedModels, density_ratio, shallow_fusion, tune
-from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.policies import named_policy
 
 VOCABULARY = 3

@@ -7,8 +7,8 @@ import pytest
 from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech import language_model_run
 from gossamer.speech.calibration import draw_variables
-from gossamer.speech.language_model import LanguageModelConfig
 from gossamer.speech.language_model_audit import describe, is_language_model
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.language_model_run import TrainedLanguageModel
 from gossamer.speech.text import Vocabulary
 

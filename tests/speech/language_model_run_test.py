@@ -16,8 +16,9 @@ from gossamer.core.paths import named_leaves
 from gossamer.core.quantization import is_quantized
 from gossamer.speech import experiment, language_model_run
 from gossamer.speech.corpora import sentences
-from gossamer.speech.language_model import LanguageModelConfig
-from gossamer.speech.language_model_run import LanguageModelRun, TrainedLanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
+from gossamer.speech.language_model_run import TrainedLanguageModel
+from gossamer.speech.language_model_run_config import LanguageModelRun
 from gossamer.speech.run_config import LearnersConfig, OptimizerConfig
 from gossamer.speech.text import Vocabulary
 

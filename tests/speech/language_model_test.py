@@ -13,7 +13,8 @@ from gossamer.core.quantized_variables import deploy_variables, quantize_variabl
 from gossamer.speech import language_model_run
 from gossamer.speech.calibration import calibrate, draw_variables
 from gossamer.speech.corpora.sentences import pad
-from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.language_model_run import TrainedLanguageModel
 from gossamer.speech.policies import named_policy
 from gossamer.speech.text import Vocabulary
@@ -96,8 +97,3 @@ def test_packed_codes_give_the_bits_of_training(name, tmp_path):
     for batch in batches:  # as `measure_perplexity` pads them
         expected = train_forward(variables, batch["labels"])
         np.testing.assert_array_equal(evaluate(loaded.params, batch["labels"]), expected)
-
-
-def test_no_layers_are_refused():
-    with pytest.raises(ValueError, match="`layers` must be at least 1, got 0"):
-        LanguageModelConfig(layers=0)

@@ -8,7 +8,8 @@ import pytest
 
 from gossamer.speech import language_model_training
 from gossamer.speech.corpora import sentences
-from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.text import Vocabulary
 
 pytestmark = pytest.mark.usefixtures("plain_code")

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from gossamer.core.accelerator import PRESETS, Operation, latency, real_time_factor
-from gossamer.speech import language_model, transducer
-from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech import language_model_config, transducer_config
+from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.operations import (
     Scenario,
     encoder_stages,
@@ -17,7 +18,8 @@ from gossamer.speech.operations import (
     search_stage,
 )
 from gossamer.speech.policies import named_policy
-from gossamer.speech.transducer import Transducer, TransducerConfig
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import TransducerConfig
 
 CONFIG = TransducerConfig(
     encoder_layers=2, encoder_size=6, embedding_size=4, predictor_size=5, joiner_size=7
@@ -156,10 +158,10 @@ def test_extensions_against_all_outcomes(beam, growing, block):
 def paper(name):
     policy = named_policy(name)
     models = {
-        name: LanguageModel(language_model.PRESETS[name], 46, policy)
+        name: LanguageModel(language_model_config.PRESETS[name], 46, policy)
         for name in ("external", "source")
     }
-    model = Transducer(transducer.PRESETS["paper"], 46, policy)
+    model = Transducer(transducer_config.PRESETS["paper"], 46, policy)
     return model, search_parts(model), search_parts(model, models)
 
 

@@ -19,7 +19,8 @@ from gossamer.speech.run_config import (
     OptimizerConfig,
     SpeechConfig,
 )
-from gossamer.speech.transducer import Transducer, TransducerConfig
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import TransducerConfig
 
 VOCABULARY = 9
 BITS = {  # of weights and of activations

@@ -16,7 +16,8 @@ from gossamer.speech.policies import named_policy
 from gossamer.speech.quantization_study import study
 from gossamer.speech.recipe import utterance_losses
 from gossamer.speech.run_config import DataConfig
-from gossamer.speech.transducer import Transducer, TransducerConfig
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import TransducerConfig
 
 pytestmark = pytest.mark.usefixtures("plain_code")
 

@@ -12,10 +12,12 @@ from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech import recognizer
 from gossamer.speech.calibration import draw_variables
 from gossamer.speech.fusion import FusedModels
-from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.policies import named_policy
 from gossamer.speech.run_config import DataConfig
-from gossamer.speech.transducer import Transducer, TransducerConfig
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import TransducerConfig
 
 VOCABULARY = 11
 LABELS = jax.ShapeDtypeStruct((1, 2), jnp.int32)

@@ -9,7 +9,8 @@ from gossamer.core.blocks import MATRIX, gates
 from gossamer.core.compression import compression_report
 from gossamer.core.quantization import Policy, deploy, fake_quantize
 from gossamer.core.quantizers import fixed, max_abs, pact_plus, sawb_plus
-from gossamer.speech.transducer import Transducer, TransducerConfig
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import TransducerConfig
 
 BATCH, TIME, FEATURES, LABELS, VOCABULARY = 2, 9, 3, 3, 9
 CONFIG = TransducerConfig(

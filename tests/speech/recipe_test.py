@@ -1,6 +1,4 @@
 import dataclasses
-import sys
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,6 @@ import optax
 import pytest
 
 from gossamer.core import learners, training
-from gossamer.core.exchange import TopologyName
 from gossamer.speech import experiment, features, recipe
 from gossamer.speech.run_config import (
     AugmentationConfig,
@@ -21,7 +18,8 @@ from gossamer.speech.run_config import (
     SequenceNoiseConfig,
     SpeechConfig,
 )
-from gossamer.speech.transducer import Transducer, TransducerConfig
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import TransducerConfig
 from gossamer.speech.transducer_loss import transducer_loss
 
 pytestmark = pytest.mark.usefixtures("plain_code")
@@ -177,15 +175,6 @@ def test_learners_learn_from_compressed_gradients(params, scheme):
     np.testing.assert_array_equal(np.asarray(ratios)[measured] > 0, measured > dense_steps)
 
 
-@pytest.mark.parametrize("options", [{}, {"algorithm": "delay_by_one"}, {"engine": "threads"}])
-def test_compression_needs_learners_that_average_gradients(options):
-    compression = CompressionConfig(scheme="scalecom")
-    with pytest.raises(ValueError, match=r"add `--learners\.algorithm ssgd`"):
-        compression.check(LearnersConfig(**options))
-    compression.check(LearnersConfig(algorithm="ssgd"))
-    CompressionConfig().check(LearnersConfig(**options))
-
-
 @pytest.mark.parametrize(
     ("part", "message"),
     [
@@ -215,35 +204,6 @@ def test_schedule_rises_to_the_peak_and_falls():
     assert max(rates) == pytest.approx(1e-2, rel=1e-3)
     assert 0 < np.argmax(rates) < 10
     assert rates[-1] < rates[0] < rates[np.argmax(rates)]
-
-
-@pytest.mark.parametrize("name", get_args(TopologyName))
-def test_learners_mix_over_the_graph_of_that_name(name):
-    graph = LearnersConfig(number=8, topology=name).build()
-    assert graph.num_learners == 8
-    assert graph == LearnersConfig(number=8, topology=name).build()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"algorithm": "ssgd"}, "`learners.algorithm` must be 'dpsgd'"),
-        ({"order": "atc"}, "`learners.order` must be 'awc'"),
-        ({"diagnose_every": 5}, "`learners.diagnose_every` must be 0"),
-        ({"topology": "random_ring"}, "`learners.topology` must be the same in all rounds"),
-    ],
-)
-def test_learners_that_do_not_wait_refuse_what_needs_rounds(options, message):
-    LearnersConfig(engine="vmap", **options).check()
-    with pytest.raises(ValueError, match=message):
-        LearnersConfig(engine="threads", **options).check()
-    LearnersConfig(engine="threads", topology="exponential", weight_noise=0.1).check()
-
-
-def test_a_missing_engine_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"pip install 'gossamer\[ray\]'"):
-        LearnersConfig(engine="ray").check()
 
 
 def test_initialization_trains_the_encoder_by_the_auxiliary_loss_alone(params, key):

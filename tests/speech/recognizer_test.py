@@ -17,7 +17,8 @@ from gossamer.speech.policies import named_policy
 from gossamer.speech.recognizer import Recognizer
 from gossamer.speech.run_config import DataConfig, SpeechConfig
 from gossamer.speech.text import Vocabulary
-from gossamer.speech.transducer import Transducer, TransducerConfig
+from gossamer.speech.transducer import Transducer
+from gossamer.speech.transducer_config import TransducerConfig
 
 pytestmark = pytest.mark.usefixtures("plain_code")
 

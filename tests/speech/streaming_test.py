@@ -11,7 +11,7 @@ from gossamer.speech import experiment, recognizer
 from gossamer.speech.run_config import DataConfig, SpeechConfig
 from gossamer.speech.streaming import Stream
 from gossamer.speech.text import Vocabulary
-from gossamer.speech.transducer import TransducerConfig
+from gossamer.speech.transducer_config import TransducerConfig
 
 CONFIG = TransducerConfig(
     encoder_layers=2,

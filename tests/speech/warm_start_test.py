@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import pytest
 
-from gossamer.speech.language_model import LanguageModelConfig
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.language_model_run import TrainedLanguageModel
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.warm_start import fit_parameters

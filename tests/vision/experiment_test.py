@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gossamer.core import learners, metrics
-from gossamer.core.exchange import LearnersConfig
+from gossamer.core.learners_config import LearnersConfig
 from gossamer.vision import classifier, data, experiment, slices
 from gossamer.vision.run_config import DataConfig, NetworkConfig, OptimizerConfig, VisionConfig
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from gossamer.core.audit import audit, float_share
-from gossamer.core.exchange import LearnersConfig
+from gossamer.core.learners_config import LearnersConfig
 from gossamer.core.quantization import fake_quantize, is_quantized
 from gossamer.core.quantized_variables import deploy_variables, quantize_variables, sites_of
 from gossamer.vision import data, experiment, models, recipe

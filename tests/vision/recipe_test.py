@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from gossamer.core.exchange import CompressionConfig, LearnersConfig
+from gossamer.core.learners_config import CompressionConfig, LearnersConfig
 from gossamer.core.moving_average import averaged_params
 from gossamer.vision import models, recipe
 from gossamer.vision.run_config import NetworkConfig, OptimizerConfig, VisionConfig

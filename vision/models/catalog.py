@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, get_args
 import flax.linen as nn
 
 from ...core.quantization import Policy
+from ..names import NetworkName
 from .densenet import DenseNet
 from .googlenet import GoogLeNet
 from .layers import Options
@@ -28,28 +29,6 @@ from .shufflenet import ShuffleNet
 from .vgg import VGG, VGG11, VGG19, AlexNet
 
 Form = Literal["cifar", "imagenet"]
-NetworkName = Literal[
-    "efficientnet_b0",
-    "senet18",
-    "vgg19",
-    "resnet18",
-    "densenet121",
-    "mobilenet",
-    "mobilenet_v2",
-    "shufflenet",
-    "googlenet",
-    "resnext29",
-    "resnet34",
-    "alexnet",
-    "vgg11",
-    "vgg11_bn",
-    "resnet50",
-    "resnext50",
-    "densenet161",
-    "resnet18_imagenet",
-    "mobilenet_v2_imagenet",
-]
-
 
 Network = nn.Module  # what `create` makes, for annotations
 

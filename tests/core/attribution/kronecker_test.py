@@ -84,6 +84,32 @@ def test_dense_matrices_agree(float64, key):
     )
 
 
+def test_rows_of_a_loss_add_up(float64, key):
+    """Two rows count as two examples do, at twice the weight of each."""
+    params, train = draw(key)
+    vectors = example_gradients(loss, params, jax.tree.map(lambda leaf: leaf[:2], train))
+
+    def rows(params, taps, example):
+        value, inputs = tapped_loss(params, taps, example)
+        return jnp.stack([value, value**2 / 9]), inputs
+
+    def either(params, taps, example):
+        values, inputs = rows(params, taps, example["of"])
+        return jnp.sqrt(2.0) * values[example["row"]], inputs
+
+    twice = {
+        "of": jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), train),
+        "row": jnp.repeat(jnp.arange(2), 12),
+    }
+    found, wanted = (
+        inverse_products(
+            Fisher(loss), params, examples, vectors, method=EKFAC(tapped), damping=0.2
+        ).vectors
+        for tapped, examples in ((rows, train), (either, twice))
+    )
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-8), found, wanted)
+
+
 def test_one_weight_is_exact(float64):
     def single(params, taps, example):
         x = example[None, :1]

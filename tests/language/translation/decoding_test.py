@@ -9,7 +9,8 @@ import pytest
 
 from gossamer.language.translation.byte_pairs import END, PAD
 from gossamer.language.translation.decoding import beam_search
-from gossamer.language.translation.transformer import Transformer, TransformerConfig
+from gossamer.language.translation.transformer import Transformer
+from gossamer.language.translation.transformer_config import TransformerConfig
 
 VOCABULARY = 6
 LENGTH = 3

@@ -9,10 +9,11 @@ import optax
 import pytest
 
 from gossamer.core import learners, training
-from gossamer.core.exchange import CompressionConfig, LearnersConfig
+from gossamer.core.learners_config import CompressionConfig, LearnersConfig
 from gossamer.language.translation import recipe
 from gossamer.language.translation.run_config import OptimizerConfig, TranslationConfig
-from gossamer.language.translation.transformer import Transformer, TransformerConfig
+from gossamer.language.translation.transformer import Transformer
+from gossamer.language.translation.transformer_config import TransformerConfig
 
 MODEL = Transformer(TransformerConfig(layers=1, size=8, heads=2, hidden=8, dropout=0.0), 9)
 BATCH = {

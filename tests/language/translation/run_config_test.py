@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gossamer.core.exchange import CompressionConfig, LearnersConfig
+from gossamer.core.learners_config import CompressionConfig, LearnersConfig
 from gossamer.language.translation.run_config import (
     DataConfig,
     NetworkConfig,

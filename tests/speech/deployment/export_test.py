@@ -10,7 +10,8 @@ import soundfile
 from gossamer.speech import recognizer
 from gossamer.speech.deployment.export import Fusion, export
 from gossamer.speech.fusion import FusedModels
-from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.language_model_run import TrainedLanguageModel
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.transcriber.transcriber import Search, Transcriber

@@ -9,7 +9,8 @@ import pytest
 
 from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech.deployment import networks
-from gossamer.speech.language_model import LanguageModel, LanguageModelConfig
+from gossamer.speech.language_model import LanguageModel
+from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.policies import named_policy
 
 # Sums of few numbers in another order, and the nonlinearities of another library.

@@ -41,8 +41,3 @@ def test_parts_follow_one_another():
 def test_priors_are_shares():
     priors = np.exp(count_priors([np.array([0, 0, -1, 2]), np.array([2, 2])], 4))
     np.testing.assert_allclose(priors, np.array([3, 1, 4, 1]) / 9, rtol=1e-6)
-
-
-def test_refusals():
-    with pytest.raises(ValueError, match="`size` must be positive, got 0"):
-        AcousticModelConfig(size=0)

@@ -10,7 +10,7 @@ import soundfile
 from gossamer.cli.main import main
 from gossamer.core import metrics
 from gossamer.speech.hybrids import hybrid, hybrid_run, hybrid_targets, pronunciations
-from gossamer.speech.hybrids.acoustic_model import AcousticModelConfig
+from gossamer.speech.hybrids.acoustic_model_config import AcousticModelConfig
 from gossamer.speech.hybrids.hybrid_config import HybridRun
 from gossamer.speech.run_config import (
     AugmentationConfig,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gossamer.speech.hybrids import hybrid, lexicon, state_graph, tying
-from gossamer.speech.hybrids.acoustic_model import AcousticModel, AcousticModelConfig
+from gossamer.speech.hybrids.acoustic_model import AcousticModel
+from gossamer.speech.hybrids.acoustic_model_config import AcousticModelConfig
 from gossamer.speech.hybrids.frame_batches import num_frames
 from gossamer.speech.hybrids.hybrid import Hybrid
 from gossamer.speech.run_config import DataConfig
