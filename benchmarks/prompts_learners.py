@@ -3,6 +3,7 @@
     python benchmarks/prompts_learners.py --folder runs/learners
     python benchmarks/prompts_learners.py --learners 16 --batches 2 --steps 360 --rates 16e-3 32e-3
     python benchmarks/prompts_learners.py --rates 8e-3 --methods ScaleCom "local top-k"
+    python benchmarks/prompts_learners.py --rates 8e-3 --methods ScaleCom --dense-steps 0.5
 
 Every run is the configuration ``demo`` with other learners, another peak rate, and batches so many
 times as large; the learners share each batch. Runs go into folders of their own: what is finished
@@ -53,13 +54,18 @@ def main():
     parser.add_argument("--batches", nargs="+", type=float, default=[1])
     parser.add_argument("--rates", nargs="+", type=float, default=[8e-3, 16e-3, 32e-3])
     parser.add_argument("--steps", type=int, default=720)
+    parser.add_argument(
+        "--dense-steps", type=float, default=0.1, help="first part of the steps without compression"
+    )
     parser.add_argument("--figure", type=Path, help="PNG of loss and word errors against the rate")
     options = parser.parse_args()
     rows = []
     grid = itertools.product(options.learners, options.batches, options.rates, options.methods)
     for number, batch, rate, method in grid:
-        config = configure(METHODS[method], number, batch, rate, options.steps)
+        config = configure(METHODS[method], number, batch, rate, options)
         name = f"{method.replace(' ', '-')}-{number}-{batch:g}-{rate:g}-{options.steps}"
+        if method not in DENSE:
+            name += f"-{options.dense_steps:g}"
         setting = f"{number} learners, {batch:g} x batch"
         rows.append((setting, method, rate, train(config, options.folder / name)))
     print(f"\n{'setting':28}{'peak rate':>10}  {'method':20}{'loss':>8}{'dev WER':>9}  test WER")
@@ -73,19 +79,20 @@ def main():
 
 
 def configure(
-    method: tuple[dict, dict], number: int, batch: float, rate: float, steps: int
+    method: tuple[dict, dict], number: int, batch: float, rate: float, options: argparse.Namespace
 ) -> SpeechConfig:
     """The demo with these learners and batches."""
     buckets = tuple((seconds, round(batch * count)) for seconds, count in DEMO.data.buckets)
     exchange, compression = method
+    compression = compression | {"dense_steps": options.dense_steps}
     return replace(
         DEMO,
         data=replace(DEMO.data, buckets=buckets),
         learners=replace(DEMO.learners, number=number, **exchange),
         compression=replace(DEMO.compression, **compression),
-        optimizer=replace(DEMO.optimizer, peak_learning_rate=rate, steps=steps),
-        validate_every=steps,
-        checkpoint_every=steps // 2,
+        optimizer=replace(DEMO.optimizer, peak_learning_rate=rate, steps=options.steps),
+        validate_every=options.steps,
+        checkpoint_every=options.steps // 2,
     )
 
 

@@ -39,7 +39,6 @@ class TrainedClassifier(NamedTuple):
     params: Any
     variants: Sequence[Any]  # parameters near `params`, at least one
     gradient_norms: np.ndarray  # [N] of the loss of each training text, at `params`
-    common: Any  # orthonormal directions [classes, ...], see `common_directions`
     corpus: str  # what it was trained on, see `data.load_corpus`
 
     @property
@@ -75,7 +74,7 @@ def _jitted(predict: Predict, block: Any, params: Any) -> jax.Array:
 
 def save(path: str | os.PathLike, trained: TrainedClassifier) -> None:
     """Writes one file, atomically, in float32."""
-    trees = {"params": trained.params, "common": trained.common}
+    trees = {"params": trained.params}
     trees |= {f"variant_{number}": tree for number, tree in enumerate(trained.variants)}
     header = {
         "format": FORMAT,
@@ -115,7 +114,7 @@ def load(path: str | os.PathLike) -> TrainedClassifier:
     with packing.refuse_damage(path, "classifier"):
         gradient_norms = tensors.pop("gradient_norms")
         trees = jax.tree.map(jnp.asarray, nest(tensors))
-        common = trees.pop("common")
+        trees.pop("common", None)  # of files of an earlier version
         return TrainedClassifier(
             cattrs.structure(json.loads(header["config"]), EncoderConfig),
             tuple(json.loads(header["classes"])),
@@ -123,6 +122,5 @@ def load(path: str | os.PathLike) -> TrainedClassifier:
             trees.pop("params"),
             [trees[name] for name in sorted(trees, key=lambda name: int(name.split("_")[1]))],
             gradient_norms,
-            common,
             header["corpus"],
         )

@@ -5,14 +5,18 @@ decides that, and which spans of which training texts made the model think so.
 
 1. The spans of the text are hidden one at a time; the one that takes most from the logit of the
    class is the test span.  Shorter spans come first: a longer one must earn each further word.
-2. Every training text is scored by its influence on the importance of the test span (TracInF with
-   the importance for a query).  This is one forward pass with a derivative for each variant of the
-   parameters; no gradient of a training text is ever formed.
-   What all texts of a class have in common is left out, see `common_directions`.
+2. Every training text is scored by its influence on what the test span says alone: the margin of
+   the class with all other words hidden (TracInF with `losses.Margin` for a query).  This is one
+   forward pass with a derivative for each variant of the parameters; no gradient of a training text
+   is ever formed.  (The importance itself is no such query: where the model is sure, training on
+   texts of the same class raises the logit of what is left without the span more than that of the
+   whole, so that texts of the other class come first.)
 3. Texts are ranked by that over the length of their own gradient, known from the end of training.
    Else a few texts that the model never learned, whose gradients are hundreds of times longer than
    those of the others, would explain everything.
-4. Of the first ones, both ways, every span is scored by TracIn++, in the same manner.
+4. Of the first ones, both ways, every span is taken alone, too: how much it speaks for the label of
+   its text, times how strongly the model ties it to the test span (the size of the product of the
+   gradients of their margins, over the length of its own).
 
 References:
     W. Zhang et al., "On Sample Based Explanation Methods for NLP: Efficiency, Faithfulness, and
@@ -28,12 +32,11 @@ import numpy as np
 
 from ..core.attribution import Blocks, directional_scores, example_gradients, gradient_norms
 from . import spans
-from .classifier import TrainedClassifier, predict
-from .common_directions import remove
+from .classifier import TrainedClassifier, predict, predict_ids
 from .data import Text, as_arrays
-from .losses import Importance, Nll, Removal
+from .losses import Margin, Nll
 from .padding import TEXTS
-from .spans import Hidden, Span
+from .spans import Span
 from .tokens import Encoded
 
 FLOOR = 0.1  # of the length of a gradient, over the median
@@ -53,7 +56,7 @@ class Evidence(NamedTuple):
 
     text: Text
     score: float  # relative influence of the whole text on the test span; positive supports
-    span: Scored  # the span that matters most for it, by relative TracIn++
+    span: Scored  # the span that matters most for it
     spans: list[Scored]  # all of its spans, in falling order of |score|
 
 
@@ -130,13 +133,13 @@ def explain(
     hidden = spans.hide(_padded(model, encoded), considered, label, mask_id=model.tokenizer.mask_id)
     importances = spans.span_importance(model.model, model.params, hidden, block_size=block_size)
     place = considered.index(chosen) if chosen else _decisive(encoded, considered, importances)
-    query = Hidden(*(field[place : place + 1] for field in hidden))
+    mask_id = model.tokenizer.mask_id
+    query = spans.keep(
+        _padded(model, encoded), considered[place : place + 1], label, mask_id=mask_id
+    )
     total = len(train) * len(model.variants)
     finished = _Counter(len(train), total, report)
-    vectors = [
-        remove(model.common, example_gradients(Importance(model.model), params, query.examples()))
-        for params in model.variants
-    ]
+    vectors = [example_gradients(Margin(model.model), params, query) for params in model.variants]
     blocks = Blocks(block_size, report=finished, padding=TEXTS)
     scores = _mean_scores(
         Nll(model.model), model, vectors, as_arrays(train, model.tokenizer), blocks
@@ -181,26 +184,34 @@ def _examine(
         found = spans.enumerate_spans(text.text, encoded, longest=longest)
         if found:
             mask_id = model.tokenizer.mask_id
-            parts.append(spans.hide(_padded(model, encoded), found, text.label, mask_id=mask_id))
+            parts.append(spans.keep(_padded(model, encoded), found, text.label, mask_id=mask_id))
             places.append((row, encoded, found))
     if not parts:
         return []
-    pairs = Hidden(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
-    loss = Removal(model.model)
-    influence = _mean_scores(loss, model, vectors, pairs.examples(), blocks)
-    norms = gradient_norms(loss, model.params, pairs.examples(), blocks=blocks)
+    alone = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    loss = Margin(model.model)
+    influence = _mean_scores(loss, model, vectors, alone, blocks)
+    norms = gradient_norms(loss, model.params, alone, blocks=blocks)
     influence = influence / (norms + FLOOR * np.median(norms))
+    influence = np.abs(influence) * np.maximum(_margins(model, alone), 0)
     evidence, start = [], 0
     for row, encoded, found in places:
         values = influence[start : start + len(found)]
         start += len(found)
-        side = np.sign(scores[row])
-        if not np.any(side * values > 0):
-            continue  # no span of it acts the way the whole text does
-        best = _decisive(encoded, found, side * values)
-        listed = [_scored(encoded, *pair) for pair in zip(found, values, strict=True)]
+        if not np.any(values > 0):
+            continue  # no span of it speaks for its label
+        best = _decisive(encoded, found, values)
+        signed = np.sign(scores[row]) * values
+        listed = [_scored(encoded, *pair) for pair in zip(found, signed, strict=True)]
         evidence.append(Evidence(train[row], float(scores[row]), listed[best], _sorted(listed)))
     return evidence
+
+
+def _margins(model: TrainedClassifier, examples: dict[str, np.ndarray]) -> np.ndarray:
+    """What `losses.Margin` is the negative of, [S]."""
+    logits = predict_ids(model.model, model.params, examples["ids"])
+    label = np.take_along_axis(logits, examples["label"][:, None], 1)[:, 0]
+    return label - (logits.sum(1) - label) / (logits.shape[1] - 1)
 
 
 def _mean_scores(

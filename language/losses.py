@@ -9,6 +9,8 @@ programs.
     Removal     L(z) - L(z \ s): what a training span takes part in
     Importance  -(logit_y(x) - logit_y(x \ s)): the negative importance of a span, which training
                 lowers where it makes the span matter more
+    Margin      -(logit_y(x) - mean of the other logits), which training lowers where it makes the
+                text say y more
 """
 
 from dataclasses import dataclass
@@ -66,6 +68,19 @@ class Importance:
         """See the class."""
         logits = _both(self.model, params, example)[:, example["label"]]
         return logits[1] - logits[0]
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The negative margin of the label over the other classes."""
+
+    model: Classifier
+
+    def __call__(self, params: Any, example: Example) -> jax.Array:
+        """See the class."""
+        logits = Predict(self.model)(params, example)
+        label = logits[example["label"]]
+        return (jnp.sum(logits) - label) / (logits.size - 1) - label
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,24 @@ def hide(ids: np.ndarray, spans: Sequence[Span], label: int, *, mask_id: int) ->
     return Hidden(rows, masked, np.full(len(spans), label, np.int32))
 
 
+def keep(ids: np.ndarray, spans: Sequence[Span], label: int, *, mask_id: int) -> dict:
+    """A text [T] with all but a span hidden, for each span: examples of `losses.Margin`.
+
+    Args:
+        ids: the text, padded.
+        spans: S of its spans.
+        label: the class that is asked for.
+        mask_id: number of [MASK]; what is special stands before it, and stays.
+
+    Returns:
+        ``{"ids": [S, T], "label": [S]}``.
+    """
+    rows = np.repeat(np.where(ids < mask_id, ids, mask_id)[None], len(spans), axis=0)
+    for row, span in zip(rows, spans, strict=True):
+        row[span.start : span.end] = ids[span.start : span.end]
+    return {"ids": rows, "label": np.full(len(spans), label, np.int32)}
+
+
 def span_importance(
     model: Classifier, params: Any, hidden: Hidden, *, block_size: int = 64
 ) -> np.ndarray:

@@ -23,7 +23,6 @@ from ..core import progress, run_folder, training, whole_file
 from ..core.attribution import Blocks, continued_variants, gradient_norms
 from . import classifier, data, pretrained, tokens
 from .classifier import TrainedClassifier
-from .common_directions import common_directions
 from .encoder_config import MINILM
 from .losses import Nll, nll
 from .models import Classifier
@@ -83,12 +82,10 @@ def train(config: LanguageRun) -> Result:
             config.batch_size, report=lambda done, of: amount.report(done), padding=TEXTS
         )
         norms = gradient_norms(Nll(start.model), final.params, examples, blocks=blocks)
-    common = common_directions(Nll(start.model), final.params, examples, norms, len(corpus.classes))
     trained = start._replace(
         params=final.params,
         variants=make_variants(config, start, final, examples),
         gradient_norms=norms,
-        common=common,
     )
     classifier.save(folder / classifier.PACKED, trained)
     result = measure(trained, corpus.test or corpus.dev)
@@ -117,7 +114,6 @@ def initial_classifier(config: LanguageRun, corpus: data.Corpus) -> TrainedClass
     if source is not None:
         params = params | {"encoder": source.params}
     norms = np.ones(len(corpus.train), np.float32)
-    none = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape)), params)
     return TrainedClassifier(
         sizes,
         corpus.classes,
@@ -125,7 +121,6 @@ def initial_classifier(config: LanguageRun, corpus: data.Corpus) -> TrainedClass
         params,
         variants=[params],
         gradient_norms=norms,
-        common=none,
         corpus=_find(config.corpus),
     )
 

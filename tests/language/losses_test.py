@@ -15,6 +15,7 @@ from gossamer.core.attribution import (
 from gossamer.language.encoder_config import EncoderConfig
 from gossamer.language.losses import (
     Importance,
+    Margin,
     Nll,
     Predict,
     Removal,
@@ -48,6 +49,12 @@ def test_losses_are_what_they_say(params):
     np.testing.assert_allclose(
         jax.jit(Importance(MODEL))(params, EXAMPLE), hidden[1] - whole[1], atol=1e-6
     )
+
+
+def test_the_margin_is_over_the_mean_of_the_other_classes(params):
+    logits = jax.jit(Predict(MODEL))(params, EXAMPLE)
+    found = jax.jit(Margin(MODEL))(params, EXAMPLE)
+    np.testing.assert_allclose(found, (logits[0] + logits[2]) / 2 - logits[1], rtol=1e-5)
 
 
 def test_taps_see_every_dense_layer(params):

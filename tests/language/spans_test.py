@@ -50,6 +50,12 @@ def test_characters_give_whole_words():
         spans.find_span(encoded, 1000, 1001)
 
 
+def test_all_but_a_span_is_hidden_and_special_tokens_stay():
+    found = spans.keep(np.array([2, 5, 6, 7, 3, 0]), [Span(1, 2), Span(2, 4)], 1, mask_id=4)
+    np.testing.assert_array_equal(found["ids"], [[2, 5, 4, 4, 3, 0], [2, 4, 6, 7, 3, 0]])
+    np.testing.assert_array_equal(found["label"], [1, 1])
+
+
 def test_hiding_keeps_the_length():
     found = spans.hide(np.array([2, 5, 6, 7, 3]), [Span(1, 2), Span(2, 4)], 1, mask_id=4)
     np.testing.assert_array_equal(found.ids, [[2, 5, 6, 7, 3]] * 2)

@@ -1,0 +1,127 @@
+"""Breaks one sign, factor or comparison of a module at a time: does a test of its own fail?
+
+    python tools/mutation_check.py
+    python tools/mutation_check.py --modules core/gossip.py core/low_rank.py --number 40 --seed 1
+
+Draws places in the modules, by default all of `core`, and writes the module with + for -, * for /,
+< for <= and so on, each in a copy of the repository.  There the tests of that module run (those
+that mirror it, without slow ones) until one fails.  What survives is printed with its line: judge
+whether a test is missing, or whether the two programs are the same.
+"""
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+OTHERS: dict[type, type] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+}
+
+
+class Place(NamedTuple):
+    """An operator of a module."""
+
+    module: Path  # relative to the repository
+    number: int  # of the operator in it
+
+    @property
+    def test(self) -> Path:
+        """The tests that mirror the module."""
+        return Path("tests") / self.module.with_name(f"{self.module.stem}_test.py")
+
+
+def main() -> bool:
+    """Runs the module."""
+    parser = argparse.ArgumentParser(description="Does a broken sign fail a test?")
+    parser.add_argument("--modules", nargs="+", type=Path, help="by default all of core")
+    parser.add_argument("--number", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=300, help="of the tests of a module")
+    options = parser.parse_args()
+    modules = options.modules or sorted(
+        path.relative_to(ROOT) for path in (ROOT / "core").rglob("*.py")
+    )
+    places = [place for module in modules for place in operators(module)]
+    chosen = random.Random(options.seed).sample(places, min(options.number, len(places)))
+    survived = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "gossamer"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "runs", "docs"))
+        for place in chosen:
+            what = break_at(copy, place)
+            outcome = run_tests(copy, place, options.seconds)
+            shutil.copy(ROOT / place.module, copy / place.module)
+            survived += outcome == "SURVIVED"
+            print(f"{outcome:9}{place.module}:{what}", flush=True)
+    print(
+        f"{survived} of {len(chosen)} survived, of {len(places)} places in {len(modules)} modules"
+    )
+    return bool(survived)
+
+
+def operators(module: Path) -> list[Place]:
+    """All places of a module that has tests of its own."""
+    number = sum(1 for _ in nodes(ast.parse((ROOT / module).read_text())))
+    places = [Place(module, i) for i in range(number)]
+    return [place for place in places if (ROOT / place.test).exists()]
+
+
+def nodes(tree: ast.AST):
+    """Operations of a tree that have another, in order; those of annotations and texts are left."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and type(node.op) in OTHERS:
+            if not any(isinstance(x, ast.JoinedStr) for x in (node.left, node.right)):
+                yield node
+        elif isinstance(node, ast.Compare) and type(node.ops[0]) in OTHERS:
+            yield node
+
+
+def break_at(copy: Path, place: Place) -> str:
+    """Breaks the place in the copy, and says which line is what now."""
+    tree = ast.parse((ROOT / place.module).read_text())
+    node = list(nodes(tree))[place.number]
+    before = ast.unparse(node)
+    if isinstance(node, ast.BinOp):
+        node.op = OTHERS[type(node.op)]()
+    else:
+        node.ops[0] = OTHERS[type(node.ops[0])]()
+    (copy / place.module).write_text(ast.unparse(tree))
+    return f"{node.lineno}: {before} -> {ast.unparse(node)}"
+
+
+def run_tests(copy: Path, place: Place, seconds: float) -> str:
+    """Whether the tests of a module see what is broken."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow and not checkout"]
+    try:
+        done = subprocess.run(
+            [*command, "-p", "no:cacheprovider", str(place.test)],
+            cwd=copy,
+            env=os.environ | {"PYTHONPATH": str(copy.parent)},
+            capture_output=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return "slow"
+    return "SURVIVED" if done.returncode == 0 else "seen"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
