@@ -131,10 +131,10 @@ def _cards(
 
 
 def _apart(evidence: Evidence) -> list[Scored]:
-    """The next spans of a training text that overlap none before them."""
+    """The next spans of a training text that matter and overlap none before them."""
     kept = [evidence.span]
     for span in evidence.spans:
-        if all(span.end <= other.start or span.start >= other.end for other in kept):
+        if span.score and all(span.end <= other.start or span.start >= other.end for other in kept):
             kept.append(span)
         if len(kept) > CONTEXT:
             break
