@@ -49,6 +49,7 @@ CHECKPOINTS = re.compile(r"^(.*/)?(checkpoints|best)/|events\.out\.tfevents|(^|/
 TIMES = re.compile(
     r"\d+(\.\d+)? ?(ms|s|min|h|steps/s|seconds|minutes|times as fast)\b"
     r"|\b0\.00\d{3}\b"  # real-time factors
+    r'|"\w*seconds": [\d.]+'
     r"|\d{4}-\d\d-\d\d[T ][\d:.]+"
 )
 TIMED = {"time", "seconds", "steps_per_second", "started", "finished"}
