@@ -43,7 +43,7 @@ COMMANDS = {
     "exciton": "exciton --field 0:2:1 --radial 12 --angular 6 --output {0}",
     "spins": "spins --layers 1,2 --sizes 6 12 --measurements 40 --loop-steps 5 --run {0}",
     "export": "export prompts --output {0}/exported --overwrite",
-    "alternatives": "alternatives prompts --beam 2 --output {0}/alternatives.jsonl",
+    "alternatives": "alternatives prompts --beam 2 --number 2 --output {0}/alternatives.jsonl",
 }
 CHECKPOINTS = re.compile(r"^(.*/)?(checkpoints|best)/|events\.out\.tfevents|(^|/)\.")
 TIMES = re.compile(
