@@ -3,7 +3,9 @@
 from typing import Literal
 
 PolicyName = Literal["int4", "int4_max", "int8"]  # `policies`
-NetworkName = Literal[
+
+# The tasks of the large-batch study, see `study_config`, and all networks of the catalog.
+CifarTask = Literal[
     "efficientnet_b0",
     "senet18",
     "vgg19",
@@ -14,13 +16,8 @@ NetworkName = Literal[
     "shufflenet",
     "googlenet",
     "resnext29",
-    "resnet34",
-    "alexnet",
-    "vgg11",
-    "vgg11_bn",
-    "resnet50",
-    "resnext50",
-    "densenet161",
-    "resnet18_imagenet",
-    "mobilenet_v2_imagenet",
+]
+ImageNetTask = Literal["alexnet", "vgg11", "vgg11_bn", "resnet50", "resnext50", "densenet161"]
+NetworkName = Literal[
+    CifarTask, "resnet34", ImageNetTask, "resnet18_imagenet", "mobilenet_v2_imagenet"
 ]

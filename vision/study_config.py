@@ -17,28 +17,17 @@ References:
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from ..core.learners_config import CompressionConfig, LearnersConfig
-from .names import NetworkName
+from .names import CifarTask, ImageNetTask, NetworkName
 from .run_config import DataConfig, NetworkConfig, OptimizerConfig, VisionConfig
 
 MethodName = Literal["ssgd", "ssgd_star", "dpsgd", "dpsgd_random", "delay_by_one", "scalecom"]
 Scale = Literal["toy", "cifar", "imagenet"]
 
-CIFAR_TASKS = (
-    "efficientnet_b0",
-    "senet18",
-    "vgg19",
-    "resnet18",
-    "densenet121",
-    "mobilenet",
-    "mobilenet_v2",
-    "shufflenet",
-    "googlenet",
-    "resnext29",
-)
-IMAGENET_TASKS = ("alexnet", "vgg11", "vgg11_bn", "resnet50", "resnext50", "densenet161")
+CIFAR_TASKS = get_args(CifarTask)
+IMAGENET_TASKS = get_args(ImageNetTask)
 
 
 class Method(NamedTuple):
