@@ -14,26 +14,17 @@ without a word.
 """
 
 import argparse
-import importlib
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from scipy import stats
+import torch_classifier
+from torch_classifier import find
 
 from gossamer.core.attribution import Blocks, Padding, gradient_dot, sketch_gradients
-from gossamer.language.encoder_config import EncoderConfig
 from gossamer.language.losses import Nll
-from gossamer.language.models import Classifier
 from gossamer.language.padding import TEXTS
-
-CONFIG = EncoderConfig(layers=2, size=128, heads=4, hidden=512, max_length=48, dropout=0.0)
-VOCABULARY, CLASSES, LENGTH = 8000, 2, 48
 
 
 def main():
@@ -43,10 +34,8 @@ def main():
     parser.add_argument("--peers", nargs="*", default=["captum", "dattri"])
     parser.add_argument("--queries", type=int, default=100, help="of the second table")
     options = parser.parse_args()
-    model = Classifier(CONFIG, VOCABULARY, CLASSES)
-    params = jax.jit(model.init)(jax.random.key(0), jnp.ones((1, LENGTH), jnp.int32))["params"]
-    train, query = draw(options.train, 0), draw(1, 1)
-    scores: dict[str, Any] = {}
+    model, params = torch_classifier.build()
+    train, query = torch_classifier.draw(options.train, 0), torch_classifier.draw(1, 1)
 
     def ours(queries, engine, size, padding: Padding | None = TEXTS):
         return lambda: gradient_dot(
@@ -64,92 +53,28 @@ def main():
     }
     if options.peers:
         contenders |= peers(options.peers, model, params, train, query)
-    for name, run in contenders.items():
-        scores[name] = np.asarray(run()).reshape(-1)
-    report("One query", contenders, options, scores)
-    many = draw(options.queries, 2)
+    sizes = options.train, options.turns
+    torch_classifier.report("One query", contenders, *sizes, scores=True)
+    many = torch_classifier.draw(options.queries, 2)
     contenders = {
         "gossamer, gradients": ours(many, "gradient", 25),
         "gossamer, sketches (once)": sketched,
     }
-    report(f"{options.queries} queries", contenders, options, {})
-
-
-def report(title, contenders, options, scores):
-    times = take_turns(contenders, options.turns)
-    medians = {name: statistics.median(times[name]) for name in contenders}
-    first = next(iter(medians))
-    print(f"\n{title}: seconds for 1,000 training texts, ratio to the first, rank correlation")
-    for name, seconds in medians.items():
-        agreement = ""
-        if name in scores:
-            found: Any = stats.spearmanr(scores[name], scores[first])
-            agreement = f"{found.statistic:8.5f}"
-        print(
-            f"{name:<42}{1000 * seconds / options.train:9.2f}{seconds / medians[first]:8.1f}x"
-            f" {agreement}",
-            flush=True,
-        )
-
-
-def take_turns(contenders, turns: int) -> dict[str, list[float]]:
-    """Processor seconds of each contender, in turns after one that does not count.
-
-    On one core they are what a clock would tell if nothing else ran there.
-    """
-    times = {name: [] for name in contenders}
-    for turn in range(1 + turns):
-        for name, run in contenders.items():
-            start = time.process_time()
-            run()
-            if turn:
-                times[name].append(time.process_time() - start)
-    return times
-
-
-def draw(number: int, seed: int) -> dict[str, np.ndarray]:
-    """Texts of random words, which take as long as others, by rising length."""
-    generator = np.random.default_rng(seed)
-    ids = generator.integers(5, VOCABULARY, (number, LENGTH))
-    lengths = np.sort(generator.integers(8, LENGTH + 1, number))
-    ids = np.where(np.arange(LENGTH) < lengths[:, None], ids, 0)
-    return {
-        "ids": ids.astype(np.int32),
-        "label": generator.integers(0, CLASSES, number).astype(np.int32),
-    }
-
-
-def find(name: str) -> Any:
-    """A module of a peer, unknown to type checkers."""
-    return importlib.import_module(name)
+    torch_classifier.report(f"{options.queries} queries", contenders, *sizes, scores=False)
 
 
 def peers(names, model, params, train, query) -> dict[str, Any]:
     """Captum's modes and dattri's, as functions; those that are asked for."""
-    torch = find("torch")
-    network = build_torch(params)
-    logits = model.apply({"params": params}, jnp.asarray(train["ids"][:8]))
-    with torch.no_grad():
-        others = network(torch.tensor(train["ids"][:8]).long()).numpy()
-    np.testing.assert_allclose(others, logits, rtol=1e-3, atol=1e-4)
-    data = torch.utils.data.TensorDataset(
-        torch.tensor(train["ids"]).long(), torch.tensor(train["label"]).long()
-    )
-    asked = torch.tensor(query["ids"]).long(), torch.tensor(query["label"]).long()
+    network = torch_classifier.build_torch(model, params)
+    texts, asked = torch_classifier.torch_texts(train), torch_classifier.torch_texts(query)
 
     def load(size):
-        """Batches without the padding that all their texts have."""
-
-        def collate(pairs):
-            ids, labels = torch.utils.data.default_collate(pairs)
-            return ids[:, : int((ids > 0).sum(1).max())], labels
-
-        return torch.utils.data.DataLoader(data, batch_size=size, collate_fn=collate)
+        return torch_classifier.torch_batches(texts, size)
 
     found = {}
     for name, modes in (("captum", captum_modes), ("dattri", dattri_modes)):
         if name in names:
-            found |= modes(torch, network, load, asked)
+            found |= modes(find("torch"), network, load, asked)
     return found
 
 
@@ -173,7 +98,7 @@ def captum_modes(torch, network, batches, asked):
             loss_fn=torch.nn.CrossEntropyLoss(reduction=reduction),
             sample_wise_grads_per_batch=sample_wise,
         )
-        return lambda: method.influence(asked).detach().numpy()
+        return lambda: method.influence(asked.tensors).detach().numpy()
 
     fast = influence.TracInCPFast(
         network,
@@ -188,7 +113,7 @@ def captum_modes(torch, network, batches, asked):
         f"{name}, exact, batch 1": exact(1, False),
         f"{name}, exact, batch 5": exact(5, False),
         f"{name}, sample-wise, batch 25": exact(25, True),
-        "Captum TracInCPFast (last layer)": lambda: fast.influence(asked).detach().numpy(),
+        "Captum TracInCPFast (last layer)": lambda: fast.influence(asked.tensors).detach().numpy(),
     }
 
 
@@ -203,75 +128,12 @@ def dattri_modes(torch, network, batches, asked):
     weights = network.state_dict()
     task = task_module.AttributionTask(loss_func=loss, model=network, checkpoints=weights)
     method = tracin.TracInAttributor(task=task, weight_list=torch.ones(1), normalized_grad=False)
-    queries = torch.utils.data.TensorDataset(*asked)
 
     def run():
-        loader = torch.utils.data.DataLoader(queries, batch_size=25)
+        loader = torch.utils.data.DataLoader(asked, batch_size=25)
         return method.attribute(batches(25), loader).detach().numpy()
 
     return {"dattri 0.3.0 TracIn, batch 25": run}
-
-
-def build_torch(params) -> Any:
-    """The classifier in PyTorch with the same parameters."""
-    torch = find("torch")
-    nn = torch.nn
-
-    def tensor(x):
-        return torch.tensor(np.array(x))
-
-    def dense(p):
-        layer = nn.Linear(*p["kernel"].shape)
-        layer.weight.data, layer.bias.data = tensor(p["kernel"].T), tensor(p["bias"])
-        return layer
-
-    def norm(p):
-        layer = nn.LayerNorm(len(p["scale"]), eps=1e-12)
-        layer.weight.data, layer.bias.data = tensor(p["scale"]), tensor(p["bias"])
-        return layer
-
-    class Layer(nn.Module):
-        def __init__(self, p):
-            super().__init__()
-            for name in ("query", "key", "value", "output", "expand", "contract"):
-                setattr(self, name, dense(p[name]))
-            self.attention_norm, self.output_norm = (
-                norm(p["attention_norm"]),
-                norm(p["output_norm"]),
-            )
-
-        def forward(self, x, valid):
-            heads = [
-                layer(x).reshape(*x.shape[:-1], CONFIG.heads, -1).transpose(1, 2)
-                for layer in (self.query, self.key, self.value)
-            ]
-            scores = heads[0] @ heads[1].transpose(-1, -2) / heads[0].shape[-1] ** 0.5
-            scores = torch.where(valid[:, None, None, :], scores, torch.tensor(-1e9))
-            mixed = (scores.softmax(-1) @ heads[2]).transpose(1, 2).reshape(x.shape)
-            x = self.attention_norm(x + self.output(mixed))
-            return self.output_norm(x + self.contract(nn.functional.gelu(self.expand(x))))
-
-    class Network(nn.Module):
-        def __init__(self):
-            super().__init__()
-            p = params["encoder"]
-            self.tokens = nn.Embedding(VOCABULARY, CONFIG.size)
-            self.tokens.weight.data = tensor(p["tokens"])
-            self.positions = nn.Parameter(tensor(p["positions"]))
-            self.norm = norm(p["norm"])
-            layers = [Layer(p[f"layer_{number}"]) for number in range(CONFIG.layers)]
-            self.layers = nn.ModuleList(layers)
-            self.head = dense(params["head"])
-
-        def forward(self, ids):
-            valid = ids > 0
-            x = self.norm(self.tokens(ids) + self.positions[: ids.shape[1]])
-            for layer in self.layers:
-                x = layer(x, valid)
-            x = (x * valid[..., None]).sum(1) / valid.sum(1, keepdim=True)
-            return self.head(x)
-
-    return Network().eval()
 
 
 if __name__ == "__main__":

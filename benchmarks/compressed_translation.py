@@ -22,7 +22,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -37,17 +37,20 @@ from gossamer.language.translation.run_config import TranslationConfig
 
 
 class Method(NamedTuple):
-    """How gradients are compressed, and the filter."""
+    """How gradients, or updates, are compressed, and the filter."""
 
     scheme: Scheme
     compressor: Compressor
     beta: float = 1.0
+    of: Literal["gradients", "updates"] = "gradients"
 
 
 METHODS = {
     "dense": Method("none", sparsification.clt_k()),
     "ScaleCom, beta 1": Method("scalecom", sparsification.clt_k()),
     "ScaleCom, beta 0.1": Method("scalecom", sparsification.clt_k(), 0.1),
+    "ScaleCom of updates, beta 1": Method("scalecom", sparsification.clt_k(), of="updates"),
+    "ScaleCom of updates, beta 0.1": Method("scalecom", sparsification.clt_k(), 0.1, "updates"),
     "local top-k": Method("local_top_k", sparsification.local_top_k()),
     "gTop-k": Method("gtop_k", sparsification.gtop_k()),
     "random k": Method("random_k", sparsification.random_k()),
@@ -102,7 +105,7 @@ def configure(
             learning_rate=optimizer.learning_rate * scale**0.5,
         ),
         learners=LearnersConfig(number=NUM_LEARNERS, algorithm="ssgd"),
-        compression=CompressionConfig(method.scheme, rate, method.beta),
+        compression=CompressionConfig(method.scheme, rate, method.beta, of=method.of),
         seed=seed,
         validate_every=max(1, steps // 4),
         checkpoint_every=max(1, steps // 4),
@@ -127,11 +130,11 @@ def train(config: TranslationConfig, folder: Path) -> dict[str, Any] | None:
 
 def print_table(rows: list[tuple[str, str, float | None, list[dict[str, Any] | None]]]) -> None:
     print(
-        f"\n{'setting':10}{'method':20}{'rate':>6}{'perplexity':>12}{'tokens':>8}{'exact':>8}"
+        f"\n{'setting':10}{'method':30}{'rate':>6}{'perplexity':>12}{'tokens':>8}{'exact':>8}"
         f"{'beam':>8}{'BLEU':>7}{'worst':>8}{'kB':>9}{'less':>7}"
     )
     for setting, name, rate, results in rows:
-        head = f"{setting:10}{name:20}{'' if rate is None else f'{rate:g}':>6}"
+        head = f"{setting:10}{name:30}{'' if rate is None else f'{rate:g}':>6}"
         found = [result for result in results if result is not None]
         if len(found) < len(results):
             print(f"{head}  {len(results) - len(found)} of {len(results)} diverged")

@@ -37,6 +37,8 @@ METHODS = {  # options of the learners, options of the compression
     "ScaleCom": (SSGD, {"scheme": "scalecom"}),
     "ScaleCom, beta 0.1": (SSGD, {"scheme": "scalecom", "beta": 0.1}),
     "ScaleCom 400": (SSGD, {"scheme": "scalecom", "rate": 400.0}),
+    "ScaleCom of updates": (SSGD, {"scheme": "scalecom", "of": "updates"}),
+    "ScaleCom of updates, beta 0.1": (SSGD, {"scheme": "scalecom", "beta": 0.1, "of": "updates"}),
     "local top-k": (SSGD, {"scheme": "local_top_k"}),
     "random k": (SSGD, {"scheme": "random_k"}),
     "PowerSGD": (SSGD, {"scheme": "power_sgd"}),
@@ -68,12 +70,12 @@ def main():
             name += f"-{options.dense_steps:g}"
         setting = f"{number} learners, {batch:g} x batch"
         rows.append((setting, method, rate, train(config, options.folder / name)))
-    print(f"\n{'setting':28}{'peak rate':>10}  {'method':20}{'loss':>8}{'dev WER':>9}  test WER")
+    print(f"\n{'setting':28}{'peak rate':>10}  {'method':30}{'loss':>8}{'dev WER':>9}  test WER")
     for setting, method, rate, found in rows:
         shown = f"{'diverged':>8}"
         if found is not None:
             shown = f"{found['loss']:8.3f}{100 * found['dev']:8.1f}%  {found['test']}"
-        print(f"{setting:28}{rate:10g}  {method:20}{shown}")
+        print(f"{setting:28}{rate:10g}  {method:30}{shown}")
     if options.figure:
         rate_figure.draw(rows, MEASURES).savefig(options.figure, dpi=130)
 

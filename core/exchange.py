@@ -1,7 +1,7 @@
 """What learners exchange in a run: the optimizer and the step that follow from a configuration.
 
-One learner's rule becomes that of many by what it is chained with: a mean of gradients in front,
-dense or compressed, or an average of weights behind.
+One learner's rule becomes that of many by what it is chained with: a mean of gradients in front or
+of updates behind, dense or compressed, or an average of weights behind.
 
 References:
     W. Zhang et al., "Loss Landscape Dependent Self-Adjusting Learning Rates in Decentralized
@@ -45,7 +45,7 @@ def distribute(
     Args:
         rule: the optimizer of one learner.
         learners: how they mix; with a barrier.
-        compression: what they send of gradients, if they average those.
+        compression: what they send of gradients or updates, if they average those.
         num_steps: of the whole run.
         axis_name: the axis of learners; None for a single learner.
 
@@ -53,16 +53,17 @@ def distribute(
         An optax chain.
     """
     if learners.algorithm == "ssgd":
-        return optax.chain(_mean_gradient(compression, num_steps, axis_name), rule)
+        mean = _mean(compression, num_steps, axis_name)
+        return optax.chain(*((rule, mean) if compression.of == "updates" else (mean, rule)))
     if learners.algorithm == "delay_by_one":
         return gossip.delay_by_one(rule, learners.number, axis_name=axis_name)
     return gossip.dpsgd(rule, learners.build(), axis_name=axis_name, order=learners.order)
 
 
-def _mean_gradient(
+def _mean(
     config: CompressionConfig, num_steps: int, axis_name: str | None
 ) -> optax.GradientTransformation:
-    """The mean gradient of all learners, dense or compressed."""
+    """The mean over all learners, dense or compressed."""
     compressors = {
         "scalecom": sparsification.clt_k,
         "local_top_k": sparsification.local_top_k,

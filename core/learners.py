@@ -61,10 +61,7 @@ def spread(
         >>> spread(shift, 3)(jnp.arange(3)).tolist()
         [2, 0, 1]
     """
-    _check_options(num_learners, engine, devices)
-    if engine == "auto":
-        count = len(jax.devices() if devices is None else devices)
-        engine = "shard_map" if count >= num_learners > 1 else "vmap"
+    engine = _choose_engine(num_learners, engine, devices)
     if engine == "vmap":
         mapped = jax.vmap(function, axis_name=axis_name, axis_size=num_learners)
     elif engine == "shard_map":
@@ -90,6 +87,42 @@ def spread(
         return mapped(*arguments)
 
     return jax.jit(run, donate_argnums=donate_argnums)
+
+
+def place(
+    tree: Any,
+    num_learners: int,
+    *,
+    engine: Engine = "vmap",
+    axis_name: str = "learner",
+    devices: Sequence[Any] | None = None,
+) -> Any:
+    """Puts arrays where `spread` with the same options leaves its results.
+
+    A state that starts anywhere else makes the first call of a step over devices a program of its
+    own, so that the step is compiled twice.
+
+    Args:
+        tree: pytree of arrays [num_learners, ...].
+        num_learners: number of learners n >= 1.
+        engine: see `spread`; only "shard_map", or "auto" where it means that, moves anything.
+        axis_name: see `spread`.
+        devices: see `spread`.
+
+    Returns:
+        The pytree.
+
+    Raises:
+        ValueError: see `spread`.
+
+    Example:
+        >>> state = place(training.init_state(params, optimizer, key, num_learners=8), 8,
+        ...               engine="auto")
+    """
+    if _choose_engine(num_learners, engine, devices) != "shard_map":
+        return tree
+    sharding = learner_sharding(num_learners, axis_name=axis_name, devices=devices)
+    return jax.device_put(tree, sharding)
 
 
 def learner_sharding(
@@ -184,6 +217,17 @@ def _first_devices(num_learners: int, devices: Sequence[Any] | None) -> Sequence
             f'"jax_num_cpu_devices", {num_learners}) before the first array exists.'
         )
     return list(available)[:num_learners]
+
+
+def _choose_engine(
+    num_learners: int, engine: Engine, devices: Sequence[Any] | None
+) -> Literal["vmap", "shard_map", "pmap"]:
+    """The engine that "auto" stands for, after a check of all options."""
+    _check_options(num_learners, engine, devices)
+    if engine != "auto":
+        return engine
+    count = len(jax.devices() if devices is None else devices)
+    return "shard_map" if count >= num_learners > 1 else "vmap"
 
 
 def _check_options(num_learners: int, engine: str, devices: Sequence[Any] | None) -> None:

@@ -96,7 +96,7 @@ class LearnersConfig:
 
 @dataclass(frozen=True)
 class CompressionConfig:
-    """What learners that average gradients send of them, see `core.error_feedback`."""
+    """What learners that work in step send of their gradients, see `core.error_feedback`."""
 
     scheme: Scheme = "none"
     """All of it, or one element of `rate` (`scalecom`: those that one learner chooses;
@@ -108,6 +108,11 @@ class CompressionConfig:
     """Low-pass filter of what was not sent, in (0, 1]; 0.1 for scaled-up learning rates."""
     dense_steps: float = 0.1
     """First part of the steps without compression."""
+    of: Literal["gradients", "updates"] = "gradients"
+    """What is compressed: gradients, of whose mean the optimizer makes an update, or the updates of
+    each learner's own optimizer. Adam divides by the size of what it sees, and moves a weight whose
+    gradient arrives once in `rate` steps much less than one whose gradient always does; of updates
+    nothing is lost."""
 
     def check(self, learners: LearnersConfig) -> None:
         """Refuses learners that do not average gradients.
@@ -119,4 +124,9 @@ class CompressionConfig:
             raise ValueError(
                 f"`compression.scheme` {self.scheme} needs learners that average gradients in "
                 "rounds; add `--learners.algorithm ssgd` and leave out `--engine`."
+            )
+        if self.scheme != "none" and self.of == "updates" and learners.diagnose_every:
+            raise ValueError(
+                "`learners.diagnose_every` measures gradients, of which `compression.of updates` "
+                "sends none; leave it out."
             )

@@ -66,6 +66,7 @@ def open_engine(
             steps = Steps(runtime, number, folder / "traces")
             yield Engine(steps, state, itertools.count(1), steps.read, steps.totals)
         return
+    state = learners.place(state, number, engine=engine)
     optimizer = recipe.optimizer(config)
 
     def program(*, initializes: bool = False) -> Callable[..., Any]:

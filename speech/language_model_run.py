@@ -149,9 +149,10 @@ def _fit(
     optimizer = recipe.optimizer(options)
     step = training.train_step(loss_function(model), optimizer, axis_name="learner")
     key = jax.random.key(config.seed + 1)
+    start = training.init_state(variables, optimizer, key, num_learners=number)
     final = training.fit(
         learners.spread(step, number, engine=engine, donate_argnums=0),
-        training.init_state(variables, optimizer, key, num_learners=number),
+        learners.place(start, number, engine=engine),
         _batches(config, encoded),
         run_folder=folder,
         num_steps=config.optimizer.steps,

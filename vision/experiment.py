@@ -83,7 +83,7 @@ def train(config: VisionConfig, folder: str | Path, *, show_progress: bool = Tru
     start = time.perf_counter()
     final = training.fit(
         learners.spread(step, number, engine=engine, donate_argnums=0),
-        state,
+        learners.place(state, number, engine=engine),
         batches,
         run_folder=folder,
         num_steps=config.optimizer.steps,

@@ -91,15 +91,16 @@ def train(config: TranslationConfig, folder: str | Path, *, show_progress: bool 
     def validate(state: training.TrainState) -> dict[str, float]:
         return translator.score_tokens(model, averaged(state), held_out)._asdict()
 
+    state = training.init_state(
+        initial_params(model, config.seed),
+        optimizer,
+        jax.random.key(config.seed + 1),
+        num_learners=number,
+    )
     start = time.perf_counter()
     final = training.fit(
         learners.spread(step, number, engine=engine, donate_argnums=0),
-        training.init_state(
-            initial_params(model, config.seed),
-            optimizer,
-            jax.random.key(config.seed + 1),
-            num_learners=number,
-        ),
+        learners.place(state, number, engine=engine),
         training_batches(config, encoded),
         run_folder=folder,
         num_steps=config.optimizer.steps,

@@ -79,9 +79,10 @@ def fit(
     loss = loss_function(options, model, rivals)
     step = recipe.learner_step(options.speech, loss, optimizer)
     key = jax.random.key(config.seed + 1 + stage)
+    start = training.init_state(variables, optimizer, key, num_learners=number)
     state = training.fit(
         learners.spread(step, number, engine=engine, donate_argnums=0),
-        training.init_state(variables, optimizer, key, num_learners=number),
+        learners.place(start, number, engine=engine),
         training_batches(config, utterances, targets, seed=config.seed + stage),
         run_folder=folder,
         num_steps=num_steps,

@@ -17,6 +17,13 @@ def test_compression_needs_learners_that_average_gradients(options):
     CompressionConfig().check(LearnersConfig(**options))
 
 
+def test_how_alike_gradients_are_is_not_measured_of_updates():
+    compression = CompressionConfig(scheme="scalecom", of="updates")
+    compression.check(LearnersConfig(algorithm="ssgd"))
+    with pytest.raises(ValueError, match=r"`compression\.of updates`"):
+        compression.check(LearnersConfig(algorithm="ssgd", diagnose_every=5))
+
+
 @pytest.mark.parametrize("name", get_args(TopologyName))
 def test_learners_mix_over_the_graph_of_that_name(name):
     graph = LearnersConfig(number=8, topology=name).build()

@@ -44,6 +44,26 @@ def test_the_axis_has_the_name_asked_for(engine):
     np.testing.assert_array_equal(run(jnp.arange(4)), [6, 6, 6, 6])
 
 
+@pytest.mark.parametrize("engine", ["vmap", "shard_map"])
+def test_what_was_placed_compiles_once(engine):
+    compiled = []
+
+    def listen(event, seconds, **_):
+        if event.endswith("backend_compile_duration"):
+            compiled.append(seconds)
+
+    run = learners.spread(lambda x: x + jax.lax.psum(x, "learner"), 4, engine=engine)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        state = run(learners.place(jnp.arange(4.0), 4, engine=engine))
+        assert compiled
+        compiled.clear()
+        run(run(state))
+        assert not compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_random_keys_are_arguments_and_results(engine):
     def function(key):
