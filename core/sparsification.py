@@ -59,6 +59,9 @@ def scalecom(
     tenth of training or less, leave first layers dense, and lower `beta` to 0.1 where the learning
     rate is scaled up for large batches.
 
+    As the last link it sends each learner's own updates instead.  Adam needs that: it divides by
+    the size of what it sees, so that what arrives rarely moves the weights too little.
+
     Args:
         rate: elements for each element sent, 65 to 400 in the paper; a number, a tree of them for
             the layers, see `layer_rates`, or a function from the parameters to the tree.
@@ -76,6 +79,7 @@ def scalecom(
 
     Example:
         >>> optimizer = optax.chain(scalecom(100, beta=0.1), optax.sgd(0.1, momentum=0.9))
+        >>> optimizer = optax.chain(optax.adam(1e-3), scalecom(100, beta=0.1))
 
     References:
         C.-Y. Chen et al., 2020, arXiv:2104.11125.
