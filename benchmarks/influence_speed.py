@@ -4,16 +4,19 @@
     taskset -c 0 python benchmarks/influence_speed.py --train 100
 
 All have the weights and texts of ``attribution_speed.py``, the Hessian of the mean loss of all
-parameters, the same damping, one query, and solve until 1e-4 of it is left (dattri knows no
-tolerance and is given as many products as gossamer's solver takes; it and pyDVL get all texts as
-one batch for the products, as dattri needs, which inverts batch by batch).  They take turns in one
-process on one core; seconds are those of the processor, for 1,000 texts.
+parameters, the same damping and one query.  gossamer and pyDVL solve until 1e-4 of the query's
+gradient is left: pyDVL's relative tolerance is of that gradient's first number alone, so that it
+gets an absolute one.  dattri knows no tolerance and takes ten products, its default.  The peers get
+all texts as one batch for the products, as dattri needs, which inverts batch by batch.  All take
+turns in one process on one core; seconds are those of the processor, for 1,000 texts.
 """
 
 import argparse
 import warnings
 from typing import Any
 
+import jax
+import optax
 import torch_classifier
 from torch_classifier import find
 
@@ -51,6 +54,8 @@ def main():
     if options.peers:
         network = torch_classifier.build_torch(model, params)
         texts = torch_classifier.torch_texts(train), torch_classifier.torch_texts(query)
+        gradient = jax.grad(Nll(model))(params, jax.tree.map(lambda x: x[0], query))
+        options.residual = TOLERANCE * float(optax.tree.norm(gradient))
         modes = {"pydvl": pydvl_mode, "dattri": dattri_mode}
         for name in options.peers:
             contenders |= modes[name](network, texts, options)
@@ -66,8 +71,8 @@ def pydvl_mode(network, data, options) -> dict[str, Any]:
             network,
             torch.nn.functional.cross_entropy,
             regularization=options.damping,
-            rtol=TOLERANCE**0.5,  # it squares this one
-            atol=0.0,
+            rtol=0.0,
+            atol=options.residual**0.5,  # it squares this one
         )
         batches = torch.utils.data.DataLoader(texts, batch_size=len(texts))
         return method.fit(batches).influences(*asked.tensors, *texts.tensors).detach().numpy()
