@@ -12,15 +12,16 @@ Its predictor and joiner are PyTorch modules of the same weights, whose logits a
 """
 
 import argparse
+import functools
 import importlib
 import statistics
-import time
 from typing import Any
 
 import beam_search
 import jax
 import jax.numpy as jnp
 import numpy as np
+import turns
 
 from gossamer.speech.word_error import word_error_rate
 
@@ -117,33 +118,32 @@ def main():
         def run(batch, ours=ours):
             return jax.device_get(ours[batch](params, speech[:batch], None))
 
-        times = {"torchaudio": [], 1: [], 32: []}
         readings, found = read(), run(32)
-        run(1)
-        for _ in range(options.rounds):
-            times["torchaudio"].append(measure(read) / options.utterances)
-            for batch in ours:
-                times[batch].append(measure(run, batch) / batch)
-        factors = {x: statistics.median(times[x]) / beam_search.SECONDS for x in times}
+        contenders = {
+            "torchaudio": read,
+            "one": functools.partial(run, 1),
+            "many": functools.partial(run, 32),
+        }
+        times = turns.alternate(contenders, options.rounds)
+        counts = {"torchaudio": options.utterances, "one": 1, "many": 32}
+        factors = {
+            name: statistics.median(times[name]) / counts[name] / beam_search.SECONDS
+            for name in contenders
+        }
         rows = range(options.utterances)
         labels = [found.labels[row, 0][found.label_paddings[row, 0] == 0] for row in rows]
         apart = word_error_rate(
             [" ".join(str(label) for label in row) for row in labels],
             [" ".join(str(token + 1) for token in reading) for reading in readings],
         )
+        peer, one, many = factors.values()
         print(
-            f"beam {beam}: real-time factor {factors['torchaudio']:.3g} of torchaudio, "
-            f"{factors[1]:.2g} for one utterance ({factors['torchaudio'] / factors[1]:.0f} times), "
-            f"{factors[32]:.2g} for 32 ({factors['torchaudio'] / factors[32]:.0f} times); "
+            f"beam {beam}: real-time factor {peer:.3g} of torchaudio, "
+            f"{one:.2g} for one utterance ({peer / one:.0f} times), "
+            f"{many:.2g} for 32 ({peer / many:.0f} times); "
             f"labels that differ {100 * apart.rate:.1f}%",
             flush=True,
         )
-
-
-def measure(function, *arguments) -> float:
-    start = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def distribute(
     """
     if learners.algorithm == "ssgd":
         mean = _mean(compression, num_steps, axis_name)
-        return optax.chain(*((rule, mean) if compression.of == "updates" else (mean, rule)))
+        links = (rule, mean) if compression.of == "updates" else (mean, rule)
+        return optax.chain(*links)
     if learners.algorithm == "delay_by_one":
         return gossip.delay_by_one(rule, learners.number, axis_name=axis_name)
     return gossip.dpsgd(rule, learners.build(), axis_name=axis_name, order=learners.order)
