@@ -43,7 +43,7 @@ def main():
             statistics_decay=recipe.STATISTICS_DECAY,
         )
         step = learners.spread(step, number, engine="shard_map", donate_argnums=0)
-        state = experiment.initial_state(config, images)
+        state = learners.place(experiment.initial_state(config, images), number, engine="shard_map")
         batches = experiment.training_batches(config, images)
         report = {}
         for _ in range(STEPS):

@@ -1,7 +1,8 @@
 """Strict numerics for every test, eight CPU devices, and the fixtures that several packages share.
 
-Compiling takes most of the time of these tests, so compiled programs are kept in a cache folder,
-also for the processes that tests start.
+Compiling takes most of the time of these tests.  So machine code is left as it comes, which takes
+half the time, where a test does not ask for `optimized_code`; and compiled programs are kept in a
+cache folder, also for the processes that tests start.
 """
 
 import functools
@@ -21,6 +22,10 @@ import soundfile
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+if jax.__version_info__ < (0, 11):  # whose old emitter of fused loops takes half the time
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
 
 # A deadline per example would time the machine, compilation included.
 hypothesis.settings.register_profile("gossamer", deadline=None)
@@ -31,6 +36,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture
@@ -46,16 +52,13 @@ def float64():
         yield
 
 
-@pytest.fixture(scope="module")
-def plain_code():
-    """Machine code as it comes, without optimization, which compiles in half the time.
-
-    For modules that test what large programs do; not for those that compare bits or look at what
-    was compiled.  Nothing of it is left for other modules.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+@pytest.fixture
+def optimized_code():
+    """Machine code as users have it: for tests of last bits, and of how much memory is used."""
+    jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
     jax.clear_caches()
 
 

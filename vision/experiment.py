@@ -10,8 +10,8 @@ A run folder holds everything a run was and gave:
     curves.png                         loss, accuracy and learning rates by step
 
 The model to score is the mean over the learners, of their moving averages if they keep any, with
-the mean of their statistics.  It is that of the last step: nothing is chosen by the images for
-tests, on which validation only looks.
+statistics estimated anew from training images, or else the mean of theirs.  It is that of the last
+step: nothing is chosen by the images for tests, on which validation only looks.
 """
 
 import json
@@ -29,7 +29,7 @@ from ..core import checkpoint, exchange, learners, metrics, run_folder, training
 from ..core.moving_average import averaged_params
 from ..core.quantized_variables import deploy_variables
 from ..core.sites import CLIPS
-from . import calibration, classifier, figures, loader, recipe
+from . import batch_statistics, calibration, classifier, figures, loader, recipe
 from .classifier import Classifier, Score
 from .data import ImageData, open_data
 from .policies import named_policy
@@ -140,10 +140,18 @@ def initial_state(
 
 
 def averaged(config: VisionConfig, data: ImageData, state: training.TrainState) -> Classifier:
-    """The classifier of a state: means over the learners."""
+    """The classifier of a state: means over the learners, and statistics as configured."""
     found = averaged_params(state.opt_state, state.params), state.statistics
     # By way of the host: a mean over devices, array by array, can starve the threads of a CPU.
     variables, statistics = learners.average(jax.device_get(found))
+    if statistics and config.statistics_batches:
+        statistics = batch_statistics.estimate(
+            config,
+            len(data.class_names),
+            variables,
+            training_batches(config, data),
+            number=config.statistics_batches,
+        )
     if statistics:
         variables = variables | {recipe.STATISTICS: statistics}
     deployed = deploy_variables(named_policy(config.network.quantize), variables)

@@ -83,13 +83,13 @@ class LiSSA:
     def __call__(self, system: System, vectors: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         """See the module."""
         number = len(system.weights)
-        power_key, *keys = jax.random.split(key, 1 + self.repeats)
+        keys = jax.random.split(key, 1 + self.repeats)
         scale = self.scale
         if scale is None:
 
             def extreme(block):
                 product = lambda vector: system.block_product(block, vector)  # noqa: E731
-                return jnp.abs(largest_eigenvalue(product, system.params, power_key, steps=10))
+                return jnp.abs(largest_eigenvalue(product, system.params, keys[0], steps=10))
 
             worst = jnp.max(jax.lax.map(extreme, jnp.arange(number)))
             scale = 1.2 * worst + system.damping  # ten steps may see less than the largest
@@ -104,8 +104,11 @@ class LiSSA:
             return jax.lax.scan(advance, jax.tree.map(jnp.zeros_like, vector), draws)[0]
 
         def solve(vector):
-            found = [series(vector, key) for key in keys]
-            mean = jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *found)
+            def add(total, key):
+                return _add(total, 1, series(vector, key)), None
+
+            total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, vector), keys[1:])
+            mean = jax.tree.map(lambda x: x / self.repeats, total)
             rest = _add(vector, -1, system.damped_product(mean))
             norm = optax.tree.norm(vector)
             return mean, optax.tree.norm(rest) / jnp.where(norm > 0, norm, 1)

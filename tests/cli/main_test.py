@@ -18,8 +18,6 @@ from gossamer.speech.corpora import alternatives
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.transducer_config import TransducerConfig
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 TINY = {
     "--optimizer.steps": "4",
     "--validate-every": "2",

@@ -133,6 +133,7 @@ def test_momentum_tracking_reaches_the_optimum(float64):
     np.testing.assert_allclose(found[-1], np.broadcast_to(OPTIMUM, (N, 3)), rtol=0, atol=1e-10)
 
 
+@pytest.mark.usefixtures("optimized_code")
 @pytest.mark.parametrize("name", METHODS)
 def test_same_bits_in_all_engines(name):
     optimizer = METHODS[name](optax.adam(0.03))

@@ -461,6 +461,7 @@ def test_delay_by_one_is_the_mean_of_weights_and_a_local_update(form, float64):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_delay_by_one_has_the_same_bits_in_all_engines():
     simulated, _ = delayed_trajectory("B", dtype=np.float32)
     for engine in ("shard_map", "pmap"):
@@ -483,6 +484,7 @@ def test_gradient_params_finds_the_delay_inside_other_transforms():
     assert gossip.gradient_params(single.init(params), params) is params
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_two_stages_inside_and_across_nodes_have_the_same_bits_in_two_engines():
     inside, between = topology_algebra.node_stages(topology.ring(4), learners_per_node=2)
     optimizer = optax.chain(

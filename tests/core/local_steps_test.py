@@ -82,6 +82,7 @@ def test_an_outer_step_of_one_is_mixing_on_each_third_step(float64):
     np.testing.assert_allclose(found, train(optimizer_for("every"), 14), rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.usefixtures("optimized_code")
 @pytest.mark.parametrize("name", ["every", "outer"])
 def test_same_bits_in_all_engines(name):
     optimizer = optimizer_for(name)

@@ -36,6 +36,7 @@ def test_parts_have_the_gradient_of_the_whole(problem, key, num_parts):
     assert found[1]["noise"] != whole[1]["noise"]  # each part has a key of its own
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_a_part_at_a_time_is_in_memory(key):
     def wide(params, batch, key):
         return jnp.mean(jnp.tanh(jnp.tanh(batch @ params) @ params.T)), {}

@@ -90,6 +90,7 @@ def test_is_gossip_for_doubly_stochastic_matrices(order, float64):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.usefixtures("optimized_code")
 @pytest.mark.parametrize("order", ["awc", "atc"])
 def test_same_bits_in_all_engines(order):
     optimizer = optax.chain(optax.adam(0.03), push_sum.push_sum(CHANGING, order=order))

@@ -409,6 +409,7 @@ def test_training_under_gossip_is_the_same_on_devices_as_simulated(engine):
 # Deployment.
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_deployed_codes_are_int8_and_multiply_with_the_same_bits():
     codes = applied()[2]
     small = deploy(codes)

@@ -245,6 +245,7 @@ def test_groups_of_stacked_weights_are_refused(x_form, w_form):
         matmul(*pair(x_form, w_form))
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_eager_compiled_and_mapped_products_have_the_same_bits():
     """With a leading axis of learners, for each of whom the scales are [] and [1, out]."""
     x, w = tensor(((3, 5, 12), (3,))), tensor(((3, 12, 4), (3, 1, 4)), seed=1)

@@ -374,6 +374,7 @@ def test_zeros_stay_zero_and_let_gradients_pass(name):
         assert all(np.all(np.isfinite(value)) for value in (by_x, *by_params.values()))
 
 
+@pytest.mark.usefixtures("optimized_code")
 @pytest.mark.parametrize("name", ["fixed", "calibrated", "pact_plus", "lsq"])
 def test_codes_do_not_depend_on_the_compiler(name):
     quantizer = FACTORIES[name](5)

@@ -44,6 +44,7 @@ def test_passing_reaches_every_value_and_nothing_else():
     assert by_scale == 0
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_compiled_codes_are_those_of_single_operations(key):
     scale = jnp.float32(0.3)
     ties = (jax.random.randint(key, (1000,), -8, 8) + 0.5) * scale

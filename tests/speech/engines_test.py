@@ -20,8 +20,6 @@ from gossamer.speech.run_config import (
 from gossamer.speech.text import Vocabulary
 from gossamer.speech.transducer_config import TransducerConfig
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 CONFIG = SpeechConfig(
     data=DataConfig(buckets=((1.0, 2),), join_probability=0.0, spliced=0.0),
     model=TransducerConfig(

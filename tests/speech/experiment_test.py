@@ -5,15 +5,12 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from gossamer.speech import experiment
 from gossamer.speech.corpora.corpus import Corpus, Utterance, Utterances
 from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.run_config import LabelNoiseConfig, SpeechConfig
 from gossamer.speech.text import Vocabulary
-
-pytestmark = pytest.mark.usefixtures("plain_code")
 
 
 def test_the_language_model_of_a_run(tmp_path):

@@ -12,8 +12,6 @@ from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.language_model_run import TrainedLanguageModel
 from gossamer.speech.text import Vocabulary
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 
 @pytest.fixture
 def save(tmp_path):

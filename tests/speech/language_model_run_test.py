@@ -22,8 +22,6 @@ from gossamer.speech.language_model_run_config import LanguageModelRun
 from gossamer.speech.run_config import LearnersConfig, OptimizerConfig
 from gossamer.speech.text import Vocabulary
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 TINY = LanguageModelConfig(size=16, embedding_size=8, dropout=0.0)
 STILL = OptimizerConfig(steps=0)  # calibration is all
 

@@ -72,6 +72,7 @@ def test_every_product_is_quantized():
     assert len(found.products) == 6  # the embedding, two products a layer, the output
 
 
+@pytest.mark.usefixtures("optimized_code")
 @pytest.mark.parametrize("name", ["int4_paper", "int4_max", "int8"])
 def test_packed_codes_give_the_bits_of_training(name, tmp_path):
     policy, characters = named_policy(name), Vocabulary.of(["abcdef"])

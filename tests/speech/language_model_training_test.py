@@ -12,8 +12,6 @@ from gossamer.speech.language_model import LanguageModel
 from gossamer.speech.language_model_config import LanguageModelConfig
 from gossamer.speech.text import Vocabulary
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 TEXTS = ["abcabcab", "bcabca", "cabc"]  # a certain circle, after a first letter by chance
 VOCABULARY = Vocabulary.of(TEXTS)
 MODEL = LanguageModel(LanguageModelConfig(size=8, embedding_size=4, dropout=0.0), 4)

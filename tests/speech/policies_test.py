@@ -129,6 +129,7 @@ def test_without_policy_variables_stay_as_they_are():
     assert deploy_variables(None, variables) is variables
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_deployed_codes_give_the_same_bits():
     policy, model, inputs = named_policy("int4_paper"), network("int4_paper"), arguments()
     variables = draw(shapes("int4_paper"))
@@ -163,7 +164,6 @@ def make_batch(seed, rows=2, samples=2400):
     }
 
 
-@pytest.mark.usefixtures("plain_code")
 def test_quantized_learners_learn():
     small = dataclasses.replace(MODEL, encoder_layers=1)
     model = network(CONFIG.quantize, small)

@@ -19,8 +19,6 @@ from gossamer.speech.run_config import DataConfig
 from gossamer.speech.transducer import Transducer
 from gossamer.speech.transducer_config import TransducerConfig
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 MODEL = TransducerConfig(
     encoder_layers=1,
     encoder_size=4,

@@ -22,8 +22,6 @@ from gossamer.speech.transducer import Transducer
 from gossamer.speech.transducer_config import TransducerConfig
 from gossamer.speech.transducer_loss import transducer_loss
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 MODEL = TransducerConfig(
     encoder_layers=1,
     encoder_size=8,

@@ -20,8 +20,6 @@ from gossamer.speech.text import Vocabulary
 from gossamer.speech.transducer import Transducer
 from gossamer.speech.transducer_config import TransducerConfig
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 CONFIG = SpeechConfig(
     data=DataConfig(buckets=((1.0, 2), (2.5, 1))),
     model=TransducerConfig(

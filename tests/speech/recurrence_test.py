@@ -100,6 +100,7 @@ def test_quantized_gradient_equals_automatic_differentiation(problem, quantizer)
         assert all(jnp.any(leaf != 0) for leaf in jax.tree.leaves(gradients[3]))
 
 
+@pytest.mark.usefixtures("optimized_code")
 @pytest.mark.parametrize("quantizer", HIDDEN.values(), ids=HIDDEN)
 def test_deployed_codes_give_the_same_bits_for_a_thousand_frames(key, quantizer):
     keys = jax.random.split(key, 3)
@@ -146,6 +147,7 @@ def test_weights_alone_may_be_codes(problem):
     np.testing.assert_allclose(hidden, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_one_step_is_one_frame_of_the_scan(problem):
     projected, recurrent, state, _ = problem
     hidden, _ = lstm_scan(projected[:1], recurrent, state, {})

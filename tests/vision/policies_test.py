@@ -64,7 +64,7 @@ def test_clips_are_calibrated_on_images(state):
     assert high.item() > 0.5
 
 
-def test_training_in_four_bits_lowers_the_loss(state, plain_code):
+def test_training_in_four_bits_lowers_the_loss(state):
     network = models.create("resnet18", 10, width=0.1, policy=named_policy("int4"))
     loss, optimizer = recipe.loss_function(CONFIG, network), recipe.optimizer(CONFIG, None)
     batch = next(experiment.training_batches(CONFIG, data.fashion()))
@@ -88,6 +88,7 @@ def test_training_in_four_bits_lowers_the_loss(state, plain_code):
     assert moved.item() != 0
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_deployed_codes_give_the_same_bits(state):
     policy = named_policy("int4")
     network = models.create("resnet18", 10, width=0.1, policy=policy)

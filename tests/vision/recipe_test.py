@@ -37,7 +37,7 @@ def batch():
     }
 
 
-def test_loss_is_the_cross_entropy_of_smoothed_targets(network, batch, key, plain_code):
+def test_loss_is_the_cross_entropy_of_smoothed_targets(network, batch, key):
     config = replace(CONFIG, optimizer=replace(CONFIG.optimizer, label_smoothing=0.3))
     variables = jax.jit(network.init)(key, batch["images"])
 

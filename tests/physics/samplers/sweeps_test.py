@@ -18,8 +18,6 @@ from gossamer.physics.samplers.sampler import chain, repeat
 from gossamer.physics.samplers.sweeps import heat_bath, metropolis, over_relaxation
 from gossamer.physics.units import BOHR_MAGNETON, BOLTZMANN
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 TINY = {"triangular": (3, 3), "square": (4, 4), "honeycomb": (3, 2)}
 
 

@@ -27,7 +27,6 @@ def test_it_is_found_by_its_name(tmp_path, monkeypatch):
     assert hybrid_folder.find("hybrid") is None
 
 
-@pytest.mark.usefixtures("plain_code")
 def test_it_dates_words_as_pocketsphinx_does(prompts):
     """Of recordings that it was not trained on."""
     with (corpus.PROMPTS / "words.tsv").open(encoding="utf-8", newline="") as file:
@@ -46,7 +45,6 @@ def test_it_dates_words_as_pocketsphinx_does(prompts):
     assert np.median(np.abs(differences)) < 0.035
 
 
-@pytest.mark.usefixtures("plain_code")
 def test_it_reads(prompts, capsys):
     paths = [str(corpus.PROMPTS / f"{name}.flac") for name in NAMES]
     assert main(["transcribe", "--pretrained", "hybrid", *paths]) == 0

@@ -20,8 +20,6 @@ from gossamer.speech.run_config import (
     OptimizerConfig,
 )
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 PITCHES = {"a": 400, "b": 1800}
 
 

@@ -12,8 +12,6 @@ from gossamer.speech.hybrids.frame_batches import num_frames
 from gossamer.speech.hybrids.hybrid import Hybrid
 from gossamer.speech.run_config import DataConfig
 
-pytestmark = pytest.mark.usefixtures("plain_code")
-
 
 @pytest.fixture(scope="module")
 def model():

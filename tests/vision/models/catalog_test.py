@@ -48,7 +48,7 @@ def test_a_narrow_network_trains_on_gray_images(name):
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
 
-def test_training_reports_the_statistics_of_the_batch(plain_code):
+def test_training_reports_the_statistics_of_the_batch():
     network = models.create("shufflenet", 3, width=0.1)
     images = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8, 8, 1)), jnp.float32)
     variables = jax.jit(network.init)(jax.random.key(0), images)
@@ -64,7 +64,7 @@ def test_training_reports_the_statistics_of_the_batch(plain_code):
     np.testing.assert_allclose(first["var"], outputs.var((0, 1, 2)), rtol=1e-5)  # a sum of 256
 
 
-def test_evaluation_is_the_same_for_each_image(plain_code):
+def test_evaluation_is_the_same_for_each_image():
     network = models.create("resnet18", 3, width=0.1)
     images = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8, 8, 1)), jnp.float32)
     variables = jax.jit(network.init)(jax.random.key(0), images)
