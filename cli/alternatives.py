@@ -58,7 +58,9 @@ def main(words: list[str]) -> int:
 
     from ..speech import experiment, nbest_lists, training_data
 
-    found = {name: experiment.find_recognizer(name) for name in arguments.models}
+    found = {
+        name: arguments.join_partners(experiment.find_recognizer(name)) for name in arguments.models
+    }
     total = 0
     with Progress(console=Console(stderr=True)) as progress:
         for name, model in found.items():

@@ -25,6 +25,7 @@ examples:
   gossamer evaluate runs/demo
   gossamer evaluate runs/demo --beam 16
   gossamer evaluate runs/demo --corpus my/manifest.tsv
+  gossamer evaluate runs/a --combine runs/b runs/c  recognizers that read together
   gossamer evaluate prompts --beam 16           the transducer that ships
   gossamer evaluate hybrid                      the hybrid that ships
   gossamer evaluate prompts --beam 8 --language-model runs/external --tune
@@ -73,7 +74,7 @@ def main(words: list[str]) -> int:
         raise ValueError("`--tune` chooses the weights of language models; name one.")
     from ..speech import evaluation, experiment, training_data
 
-    model = experiment.find_recognizer(arguments.run)
+    model = arguments.join_partners(experiment.find_recognizer(arguments.run))
     language_models = arguments.load_models(model.vocabulary)
     config = model.config
     if arguments.corpus is not None:

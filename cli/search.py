@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..speech.fusion import FusedModels
     from ..speech.hybrids.word_search import WordSearch
+    from ..speech.recognizer import Recognizer
     from ..speech.text import Vocabulary
 
 
@@ -29,6 +30,9 @@ class SearchOptions:
     """What its log probability counts."""
     length_reward: float = 0.0
     """Added for each letter, since language models prefer short texts."""
+    combine: tuple[str, ...] = ()
+    """Recognizers that read together with this one, by the mean of their log probabilities: run
+    folders, packed files or names, over the same letters."""
 
     def check(self) -> None:
         """Refuses options that make no sense together.
@@ -71,6 +75,18 @@ class SearchOptions:
         params = tuple(trained.params for trained in found)
         return self.weigh(FusedModels(models, params, weights=()))
 
+    def join_partners(self, model: "Recognizer") -> "Recognizer":
+        """The recognizer, reading together with those of `combine`.
+
+        Raises:
+            ValueError: if there is no such recognizer, or they do not fit together.
+        """
+        if not self.combine:
+            return model
+        from ..speech import experiment, recognizer
+
+        return recognizer.combine([model, *map(experiment.find_recognizer, self.combine)])
+
     def weigh(self, language_models: "FusedModels") -> "FusedModels":
         """The same models, counting as these options say."""
         weights = (self.language_weight, -self.source_weight)[: len(language_models.models)]
@@ -79,16 +95,17 @@ class SearchOptions:
         )
 
     def describe(self) -> str | None:
-        """The search in words; None for greedy search."""
-        if self.beam == 1:
-            return None
-        words = f"beam of {self.beam}"
-        if self.language_model is None:
-            return words
-        words += f", language model {self.language_weight:g}"
+        """The search in words; None for greedy search by one recognizer."""
+        words = [] if self.beam == 1 else [f"beam of {self.beam}"]
+        if self.combine:
+            words.append(f"together with {', '.join(self.combine)}")
+        if self.language_model is not None:
+            words.append(f"language model {self.language_weight:g}")
         if self.source_model is not None:
-            words += f", source model -{self.source_weight:g}"
-        return f"{words}, {self.length_reward:g} a letter"
+            words.append(f"source model -{self.source_weight:g}")
+        if self.language_model is not None:
+            words.append(f"{self.length_reward:g} a letter")
+        return ", ".join(words) or None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,7 +140,7 @@ def check_hybrid(options: SearchOptions, name: str) -> None:
     Raises:
         ValueError: if there are such.
     """
-    if options.beam > 1 or options.language_model is not None:
+    if options.beam > 1 or options.language_model is not None or options.combine:
         raise ValueError(
             f"{name} is a hybrid, whose words are searched in a graph: use `--graph.beam` and "
             "`--graph.arpa`."

@@ -142,6 +142,7 @@ def _reader(arguments: Arguments) -> "Reader":
         model = recognizer.pretrained(arguments.pretrained)
     else:
         model = experiment.read_run(arguments.run)
+    model = arguments.join_partners(model)
     if arguments.stream:
         streaming.check(model)
     language_models = arguments.load_models(model.vocabulary)
@@ -175,6 +176,8 @@ def _exported_reader(arguments: Arguments) -> "Reader":
             "`--runtime onnx` needs `--run FOLDER`, which `gossamer export` writes, as in "
             "`gossamer export prompts --output exported`."
         )
+    if arguments.combine:
+        raise ValueError("`--combine` is for the JAX runtime: exported recognizers read alone.")
     if arguments.language_model is not None:
         raise ValueError(
             "`--language-model` is for the JAX runtime: language models are exported with their "

@@ -18,8 +18,9 @@ import jax
 import numpy as np
 
 from ..core import packing
-from . import pauses, waveform_batches
+from . import combination, pauses, waveform_batches
 from .beam import NBest, beam_search
+from .combination import Network
 from .decoding import greedy_decode
 from .features import HOP_SECONDS, STACK
 from .front_end import recognizer_inputs
@@ -39,6 +40,7 @@ class Recognizer(NamedTuple):
     config: SpeechConfig
     vocabulary: Vocabulary
     params: Any  # the transducer's variables: float32, or codes and clips if quantized
+    partners: tuple["Recognizer", ...] = ()  # that read with it, see `combine`
 
     @property
     def model(self) -> Transducer:
@@ -48,6 +50,35 @@ class Recognizer(NamedTuple):
             vocabulary_size=len(self.vocabulary),
             policy=named_policy(self.config.quantize),
         )
+
+
+def combine(recognizers: Sequence[Recognizer]) -> Recognizer:
+    """Makes recognizers read together, by the mean of their log probabilities.
+
+    Args:
+        recognizers: at least one; of other sizes, policies or features if need be, but over the
+            same labels, sample rate and frames.
+
+    Returns:
+        The first one with the others as partners, for every search but streams; it can be neither
+        saved nor exported.
+
+    Raises:
+        ValueError: if they do not fit together.
+    """
+    first, *others = recognizers
+    for other in others:
+        for what, own, found in (
+            ("letters", first.vocabulary.characters, other.vocabulary.characters),
+            ("sample rate", first.config.data.sample_rate, other.config.data.sample_rate),
+            ("`model.reduction`", first.config.model.reduction, other.config.model.reduction),
+        ):
+            if own != found:
+                raise ValueError(
+                    f"recognizers that read together must have the same {what}, got {own} and "
+                    f"{found}."
+                )
+    return first._replace(partners=(*first.partners, *others))
 
 
 def transcribe(
@@ -162,20 +193,45 @@ def decode(
     Returns:
         The label sequences, the best first.
     """
+    return _search(_hear(model, data, params, waveform, paddings), beam, nbest, language_models)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _decode_together(
+    parts: tuple[tuple[Transducer, DataConfig], ...],
+    beam: int,
+    nbest: int,
+    params: tuple[Any, ...],
+    language_models: FusedModels | None,
+    waveform: jax.Array,
+    paddings: jax.Array,
+) -> NBest:
+    """`decode` with several transducers."""
+    networks = [
+        _hear(model, data, own, waveform, paddings)
+        for (model, data), own in zip(parts, params, strict=True)
+    ]
+    return _search(combination.combine(networks), beam, nbest, language_models)
+
+
+def _hear(
+    model: Transducer, data: DataConfig, params: Any, waveform: jax.Array, paddings: jax.Array
+) -> Network:
     apply: Callable[..., Any] = model.apply
     inputs, input_paddings = recognizer_inputs(data, waveform, paddings)
-    encoded, encoded_paddings = apply(params, inputs, input_paddings, method="encode")
-    network: dict[str, Any] = {
-        "predictor_step": lambda tokens, state: apply(params, tokens, state, method="predict_step"),
-        "joiner": lambda frames, prefixes: apply(params, frames, prefixes, method="join"),
-        "initial_state": model.initial_state(waveform.shape[0]),
-    }
+    return Network(
+        *apply(params, inputs, input_paddings, method="encode"),
+        predictor_step=lambda tokens, state: apply(params, tokens, state, method="predict_step"),
+        joiner=lambda frames, prefixes: apply(params, frames, prefixes, method="join"),
+        initial_state=model.initial_state(waveform.shape[0]),
+    )
+
+
+def _search(network: Network, beam: int, nbest: int, language_models: FusedModels | None) -> NBest:
     if beam > 1:
         fusion = None if language_models is None else language_models.fusion()
-        return beam_search(
-            encoded, encoded_paddings, beam=beam, nbest=nbest, fusion=fusion, **network
-        )
-    hypotheses = greedy_decode(encoded, encoded_paddings, **network)
+        return beam_search(**network._asdict(), beam=beam, nbest=nbest, fusion=fusion)
+    hypotheses = greedy_decode(**network._asdict())
     return NBest(**{name: leaf[:, None] for name, leaf in hypotheses._asdict().items()})
 
 
@@ -185,7 +241,12 @@ def save(path: str | os.PathLike, recognizer: Recognizer) -> None:
     Args:
         path: where the file goes; its folder must exist.
         recognizer: the model.
+
+    Raises:
+        ValueError: if it reads together with others.
     """
+    if recognizer.partners:
+        raise ValueError("recognizers that read together are files of their own; save each one.")
     header = {
         "format": FORMATS[-1],
         "config": json.dumps(cattrs.unstructure(recognizer.config)),
@@ -245,8 +306,13 @@ def _read(
     language_models: FusedModels | None,
 ) -> NBest:
     batch, paddings = waveform_batches.stack(waveforms, recognizer.config.data.sample_rate)
-    static = (recognizer.model, recognizer.config.data, beam, nbest)
-    return jax.device_get(decode(*static, recognizer.params, language_models, batch, paddings))
+    team = (recognizer, *recognizer.partners)
+    parts = tuple((each.model, each.config.data) for each in team)
+    params = tuple(each.params for each in team)
+    recordings = (language_models, batch, paddings)
+    if recognizer.partners:
+        return jax.device_get(_decode_together(parts, beam, nbest, params, *recordings))
+    return jax.device_get(decode(*parts[0], beam, nbest, params[0], *recordings))
 
 
 def _transcripts(recognizer: Recognizer, found: NBest, row: int, offset: float) -> list[Transcript]:

@@ -141,6 +141,8 @@ def check(recognizer: Recognizer) -> None:
         ValueError: if the recognizer does.
     """
     config, data = recognizer.config.model, recognizer.config.data
+    if recognizer.partners:
+        raise ValueError("`recognizer` must read alone, to be read in parts.")
     if config.bidirectional or data.normalization != "running":
         raise ValueError(
             "`recognizer` needs whole recordings: it must have been trained with "

@@ -247,8 +247,11 @@ def test_fusion_and_alternatives(manifest, tmp_path, capsys):
     assert main(["transcribe", "0.wav", *fused]) == 2
     assert "lm: a language model of other labels" in capsys.readouterr().err
 
+    assert main(["transcribe", "0.wav", "--combine", "tiny"]) == 2
+    assert "must have the same letters" in capsys.readouterr().err
+
     listing = ["alternatives", "tiny", "--output", "n.jsonl", "--corpus", str(manifest)]
-    listing += ["--beam", "3", "--number", "2"]
+    listing += ["--beam", "3", "--number", "2", "--combine", "tiny4"]
     assert main(listing) == 0
     lists = alternatives.read(tmp_path / "n.jsonl")
     assert len(lists) == 5

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from gossamer.core.paths import named_leaves
 from gossamer.core.quantized_variables import deploy_variables
-from gossamer.speech import recognizer
+from gossamer.speech import recognizer, streaming
 from gossamer.speech.calibration import first_clips
 from gossamer.speech.policies import named_policy
 from gossamer.speech.recognizer import Recognizer
@@ -110,6 +110,47 @@ def test_hardly_any_sound_gives_no_text(model, samples):
     assert transcript == ("", [], 0.0)
     (found,) = recognizer.transcribe(model, [np.zeros(samples, np.float32)], beam=2)
     assert found == ("", [], 0.0)
+
+
+@pytest.fixture(scope="module")
+def partner(model):
+    """Another recognizer of the same letters, with a larger predictor."""
+    config = dataclasses.replace(
+        CONFIG, model=dataclasses.replace(CONFIG.model, predictor_size=12, joiner_size=10)
+    )
+    network = Transducer(config.model, vocabulary_size=len(model.vocabulary))
+    inputs = jnp.zeros((1, 8, 240)), jnp.zeros((1, 8)), jnp.zeros((1, 2), jnp.int32)
+    params = network.lazy_init(jax.random.key(1), *inputs)
+    params["params"]["output"]["kernel"] *= 8.0
+    return Recognizer(config, model.vocabulary, params)
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_recognizers_read_together(model, partner, waveforms, beam):
+    alone, other, twice, both = (
+        recognizer.transcribe(each, waveforms[:2], beam=beam)
+        for each in (
+            model,
+            partner,
+            recognizer.combine([model, model]),
+            recognizer.combine([model, partner]),
+        )
+    )
+    assert [heard.text for heard in twice] == [heard.text for heard in alone]
+    for heard, expected in zip(twice, alone, strict=True):
+        assert heard.score == pytest.approx(expected.score, rel=1e-4)
+    assert both not in (alone, other)
+
+
+def test_recognizers_that_do_not_fit_together_are_refused(model, partner, tmp_path):
+    letters = partner._replace(vocabulary=Vocabulary.of(["abcd"]))
+    with pytest.raises(ValueError, match="must have the same letters"):
+        recognizer.combine([model, letters])
+    both = recognizer.combine([model, partner])
+    with pytest.raises(ValueError, match="save each one"):
+        recognizer.save(tmp_path / "both.safetensors", both)
+    with pytest.raises(ValueError, match="must read alone"):
+        streaming.check(both)
 
 
 def test_packing_gives_the_model_back(model, waveforms, tmp_path):
