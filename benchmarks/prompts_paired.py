@@ -1,10 +1,12 @@
 """Differences of word error rates between runs, on the same held-out prompts.
 
     python benchmarks/prompts_paired.py runs/all runs/no-masks runs/no-speed
+    python benchmarks/prompts_paired.py runs/a runs/b runs/a+runs/b
 
 Development and test utterances together (105, 659 words); the difference of each run from the first
 with its 95% interval by a paired bootstrap over utterances, which the spread between utterances
-does not widen. A run is a folder, a packed recognizer or the name of one that ships.
+does not widen. A run is a folder, a packed recognizer or the name of one that ships; several with a
+plus between them read together.
 """
 
 import argparse
@@ -57,9 +59,8 @@ def print_table(counts: dict[str, list[np.ndarray]]) -> None:
 
 def count_errors(name: str, utterances: list[corpus.Utterance]) -> np.ndarray:
     """Wrong words of each utterance."""
-    read = recognizer.transcribe(
-        experiment.find_recognizer(name), [utterance.waveform for utterance in utterances]
-    )
+    model = recognizer.combine([experiment.find_recognizer(each) for each in name.split("+")])
+    read = recognizer.transcribe(model, [utterance.waveform for utterance in utterances])
     return np.array(
         [
             kaldialign.edit_distance(utterance.text.split(), heard.text.split())["total"]
