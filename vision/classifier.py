@@ -85,8 +85,9 @@ def evaluate(
         logits = np.asarray(_logits(classifier.network, variables, batch["images"]))[valid]
         labels = np.argmax(batch["targets"][valid], axis=-1)
         right = logits[np.arange(len(labels)), labels]
-        rank = np.sum(logits > right[:, None], axis=-1)
-        losses = np.logaddexp.reduce(logits.astype(np.float64), axis=-1) - right
+        rank = np.sum(~(logits <= right[:, None]), axis=-1)  # last where there are no numbers
+        with np.errstate(invalid="ignore"):  # a model that diverged has a loss of NaN
+            losses = np.logaddexp.reduce(logits.astype(np.float64), axis=-1) - right
         totals += [np.sum(losses), np.sum(rank < 1), np.sum(rank < 5), len(labels)]
     loss, first, five, total = totals
     return Score(loss / total, first / total, five / total, int(total))

@@ -187,7 +187,7 @@ def score_run(folder: str | Path, data: ImageData | None = None, seconds: float 
         "network": config.network.name,
         "data": data.name,
         "images": score.number,
-        "loss": score.loss,
+        "loss": score.loss if math.isfinite(score.loss) else None,
         "accuracy": score.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,

@@ -52,13 +52,14 @@ class Cell(NamedTuple):
 
 
 def read_result(folder: str | Path) -> RunResult:
-    """The result of a finished run; one without a score diverged."""
+    """The result of a finished run; one without a score, or whose score is no number, diverged."""
     folder = Path(folder)
     log = metrics.read_log(folder)
-    if not (folder / RESULT).exists():
+    path = folder / RESULT
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"loss": None}
+    if found["loss"] is None:
         return RunResult(math.nan, math.nan, math.nan, log)
     losses = [row["loss"] for row in log if row.get("loss") is not None]
-    found = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     last = losses[-max(len(losses) // 10, 1) :]
     loss = float(np.mean(last)) if last else math.nan
     path = folder / SLICE

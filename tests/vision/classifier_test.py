@@ -48,6 +48,13 @@ def test_score(numbers, model):
     assert score.top5 == np.mean(logits.argmin(-1) != labels)
 
 
+def test_a_network_that_diverged_is_never_right(numbers, model):
+    broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), model.variables)
+    score = classifier.evaluate(model._replace(variables=broken), numbers[1])
+    assert np.isnan(score.loss)
+    assert (score.accuracy, score.top5) == (0, 0)
+
+
 def test_round_trip_of_a_packed_file(model, tmp_path):
     classifier.save(tmp_path / "model.safetensors", model)
     found = classifier.load(tmp_path / "model.safetensors")

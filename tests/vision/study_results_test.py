@@ -39,6 +39,14 @@ def test_a_median_of_divergences_is_infinite():
     assert "diverged 0/2" in study_results.table(rows[:2], 10)
 
 
+@pytest.mark.parametrize("content", [None, '{"loss": null, "accuracy": 0.1}'])
+def test_a_run_without_a_finite_score_diverged(content, tmp_path):
+    if content is not None:
+        (tmp_path / study_results.RESULT).write_text(content)
+    found = study_results.read_result(tmp_path)
+    assert all(math.isnan(number) for number in found[:3])
+
+
 def test_comparison_says_where_it_does_not_help():
     assert study_results.compare(ROWS, 10, "DPSGD", "SSGD") == (
         "DPSGD is more accurate than SSGD in 1 of 1 settings."
