@@ -45,7 +45,7 @@ def main():
         assert found is not None, folder
         cells = []
         for number in NUMBERS:
-            config = replace(run.config, statistics_batches=number)
+            config = replace(run.config, statistics_images=number * run.config.data.batch_size)
             score = classifier.evaluate(experiment.averaged(config, data, found[1]), data)
             cells.append(f"{score.loss:.3f}, {100 * score.accuracy:.1f}%")
         table.add_row(run.name, *cells)

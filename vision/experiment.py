@@ -144,13 +144,13 @@ def averaged(config: VisionConfig, data: ImageData, state: training.TrainState) 
     found = averaged_params(state.opt_state, state.params), state.statistics
     # By way of the host: a mean over devices, array by array, can starve the threads of a CPU.
     variables, statistics = learners.average(jax.device_get(found))
-    if statistics and config.statistics_batches:
+    if statistics and config.statistics_images:
         statistics = batch_statistics.estimate(
             config,
             len(data.class_names),
             variables,
             training_batches(config, data),
-            number=config.statistics_batches,
+            number=math.ceil(config.statistics_images / config.data.batch_size),
         )
     if statistics:
         variables = variables | {recipe.STATISTICS: statistics}

@@ -100,9 +100,9 @@ class VisionConfig:
     compression: CompressionConfig = field(default_factory=CompressionConfig)
     seed: int = 0
     """Seed of the parameters, the order of images and every random draw."""
-    statistics_batches: int = 10
-    """Training batches from which the statistics of batch norm of the averaged model are estimated;
-    0 takes the learners' moving averages."""
+    statistics_images: int = 5000
+    """Training images, in whole batches, from which the statistics of batch norm of the averaged
+    model are estimated; 0 takes the learners' moving averages."""
     log_every: int = 20
     """Steps between log lines."""
     validate_every: int = 200
@@ -135,9 +135,9 @@ class VisionConfig:
                 f"`optimizer.microbatches` must be positive and divide a learner's rows, got "
                 f"{parts} for {rows} rows."
             )
-        if self.statistics_batches < 0:
+        if self.statistics_images < 0:
             raise ValueError(
-                f"`statistics_batches` must be at least 0, got {self.statistics_batches}."
+                f"`statistics_images` must be at least 0, got {self.statistics_images}."
             )
         if not 0 <= self.optimizer.warmup < 1:
             raise ValueError(f"`optimizer.warmup` must be in [0, 1), got {self.optimizer.warmup}.")

@@ -56,8 +56,8 @@ def read_result(folder: str | Path) -> RunResult:
     folder = Path(folder)
     log = metrics.read_log(folder)
     path = folder / RESULT
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"loss": None}
-    if found["loss"] is None:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if found.get("loss") is None:
         return RunResult(math.nan, math.nan, math.nan, log)
     losses = [row["loss"] for row in log if row.get("loss") is not None]
     last = losses[-max(len(losses) // 10, 1) :]

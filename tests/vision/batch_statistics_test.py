@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("short_resnet")
 def model(short_resnet):
     images = data.fashion()
     state = experiment.initial_state(CONFIG, images)
-    return images, experiment.averaged(replace(CONFIG, statistics_batches=3), images, state)
+    return images, experiment.averaged(replace(CONFIG, statistics_images=20), images, state)
 
 
 def test_the_first_layer_has_the_moments_of_all_images(model):

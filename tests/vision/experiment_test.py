@@ -18,7 +18,7 @@ CONFIG = VisionConfig(
     network=NetworkConfig("resnet18", width=0.1),
     optimizer=OptimizerConfig(steps=4, average=0.5),
     learners=LearnersConfig(number=2, engine="shard_map"),
-    statistics_batches=2,
+    statistics_images=16,
     log_every=1,
     validate_every=2,
     checkpoint_every=1,
@@ -115,7 +115,7 @@ def test_the_classifier_is_the_mean_of_averages_and_statistics(run):
             lambda x: x + rows.reshape(2, *[1] * (x.ndim - 1)), state.statistics
         ),
     )
-    found = experiment.averaged(replace(CONFIG, statistics_batches=0), images, state).variables
+    found = experiment.averaged(replace(CONFIG, statistics_images=0), images, state).variables
     start = learners.average(experiment.initial_state(CONFIG, images).params)
     for name in ("conv1", "linear"):
         expected = start["params"][name]["kernel"] + 0.5
