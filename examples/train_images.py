@@ -21,6 +21,7 @@ CONFIG = VisionConfig(
     network=NetworkConfig("resnet18", width=0.125),
     optimizer=OptimizerConfig(steps=STEPS, learning_rate=0.1, schedule="cosine"),
     learners=LearnersConfig(number=4, engine="shard_map"),
+    statistics_images=1000,
 )
 
 
