@@ -9,8 +9,7 @@ Networks must know the same labels and make as many frames of a recording.
 
 References:
     Saon, Tueske, Bolanos, Kingsbury, Advancing RNN transducer technology for speech recognition,
-    2021, arXiv:2103.09935 (scores of several models averaged).
-    Cui, Saon, Kingsbury et al., 2022, arXiv:2203.15176.
+    2021, arXiv:2103.09935.
 """
 
 import itertools

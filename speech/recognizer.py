@@ -78,7 +78,21 @@ def combine(recognizers: Sequence[Recognizer]) -> Recognizer:
                     f"recognizers that read together must have the same {what}, got {own} and "
                     f"{found}."
                 )
-    return first._replace(partners=(*first.partners, *others))
+    team = [each for one in recognizers for each in (one, *one.partners)]
+    alone = [each._replace(partners=()) for each in team]
+    return alone[0]._replace(partners=tuple(alone[1:]))
+
+
+def check_alone(recognizer: Recognizer) -> None:
+    """Refuses recognizers that read together, where one network is asked for.
+
+    Raises:
+        ValueError: if they do.
+    """
+    if recognizer.partners:
+        raise ValueError(
+            "`recognizer` reads together with others; save, export or stream each one alone."
+        )
 
 
 def transcribe(
@@ -245,8 +259,7 @@ def save(path: str | os.PathLike, recognizer: Recognizer) -> None:
     Raises:
         ValueError: if it reads together with others.
     """
-    if recognizer.partners:
-        raise ValueError("recognizers that read together are files of their own; save each one.")
+    check_alone(recognizer)
     header = {
         "format": FORMATS[-1],
         "config": json.dumps(cattrs.unstructure(recognizer.config)),

@@ -22,7 +22,7 @@ import numpy as np
 from . import features, running_moments
 from .decoding import Hypotheses, greedy_decode_part
 from .features import HOP_SECONDS, STACK, WINDOW_SECONDS
-from .recognizer import Recognizer
+from .recognizer import Recognizer, check_alone
 from .transcript import Transcript
 from .transducer import EncoderState, Transducer
 
@@ -141,8 +141,7 @@ def check(recognizer: Recognizer) -> None:
         ValueError: if the recognizer does.
     """
     config, data = recognizer.config.model, recognizer.config.data
-    if recognizer.partners:
-        raise ValueError("`recognizer` must read alone, to be read in parts.")
+    check_alone(recognizer)
     if config.bidirectional or data.normalization != "running":
         raise ValueError(
             "`recognizer` needs whole recordings: it must have been trained with "

@@ -17,7 +17,7 @@ import onnx
 from ... import __version__
 from .. import features, filter_bank, running_moments
 from ..language_model_run import TrainedLanguageModel
-from ..recognizer import Recognizer
+from ..recognizer import Recognizer, check_alone
 from ..transcriber import folder as exported
 from ..transcriber.front_end import FrontEnd
 from . import networks
@@ -86,9 +86,10 @@ def export(
         Bytes of each network's file.
 
     Raises:
-        ValueError: if the folder exists, a language model has other labels, or a weight is
-            negative.
+        ValueError: if the folder exists, a language model has other labels, a weight is negative,
+            or the recognizer reads together with others.
     """
+    check_alone(recognizer)
     path = Path(path)
     replaces = overwrite and (path / exported.MANIFEST).exists()
     if path.exists() and not replaces:

@@ -45,8 +45,10 @@ def export(
         Bytes of the file.
 
     Raises:
-        ValueError: if the package that `jax.export` needs is not installed.
+        ValueError: if the package that `jax.export` needs is not installed, or the recognizer reads
+            together with others.
     """
+    recognizer.check_alone(source)
 
     def read(waveform: jax.Array, paddings: jax.Array):
         static = (source.model, source.config.data, beam, nbest)

@@ -13,6 +13,7 @@ from gossamer.core.paths import named_leaves
 from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech import recognizer, streaming
 from gossamer.speech.calibration import first_clips
+from gossamer.speech.deployment import export, stablehlo
 from gossamer.speech.policies import named_policy
 from gossamer.speech.recognizer import Recognizer
 from gossamer.speech.run_config import DataConfig, SpeechConfig
@@ -147,10 +148,16 @@ def test_recognizers_that_do_not_fit_together_are_refused(model, partner, tmp_pa
     with pytest.raises(ValueError, match="must have the same letters"):
         recognizer.combine([model, letters])
     both = recognizer.combine([model, partner])
-    with pytest.raises(ValueError, match="save each one"):
-        recognizer.save(tmp_path / "both.safetensors", both)
-    with pytest.raises(ValueError, match="must read alone"):
-        streaming.check(both)
+    assert recognizer.combine([model, both]).partners == (model, partner)
+    for refused in (
+        lambda: recognizer.save(tmp_path / "both.safetensors", both),
+        lambda: streaming.check(both),
+        lambda: export.export(both, tmp_path / "exported"),
+        lambda: stablehlo.export(both, tmp_path / "program"),
+    ):
+        with pytest.raises(ValueError, match="stream each one alone"):
+            refused()
+    assert not list(tmp_path.iterdir())
 
 
 def test_packing_gives_the_model_back(model, waveforms, tmp_path):
