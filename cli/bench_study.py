@@ -38,12 +38,15 @@ def main(words: list[str]) -> int:
     study = StudyConfig(**{name: getattr(chosen, name) for name in names})
     study.check()
     offer_devices(study.runs()[0].config)
+    from ..core import processes
     from ..vision import study as studies
 
     if not chosen.table_only:
         for _ in studies.run(study, chosen.run, part=chosen.part):
-            _report(study, chosen.run)
-    print(f"\n{_report(study, chosen.run)}")
+            if processes.is_first():
+                _report(study, chosen.run)
+    if processes.is_first():
+        print(f"\n{_report(study, chosen.run)}")
     return 0
 
 

@@ -24,7 +24,9 @@ COMMANDS = {
     "spins": "simulate a layered magnet: Curie temperature, order, hysteresis",
 }
 
-USAGE = """usage: gossamer COMMAND [options]
+ON_CLUSTERS = (["train", "speech"], ["train", "vision"], ["bench", "study"])
+
+USAGE = """usage: gossamer [--cluster CLUSTER] COMMAND [options]
 
 Light models and light training in JAX.
 
@@ -35,7 +37,11 @@ examples:
   gossamer transcribe --pretrained prompts recording.wav
   gossamer train speech demo --run runs/demo
   gossamer evaluate runs/demo
+  srun gossamer --cluster slurm train vision --model resnet18 --learners 16
 
+`--cluster` makes one program of many processes, with a learner on each device; CLUSTER is slurm,
+ompi, mpi4py, k8s, auto, or HOST:PORT,NUMBER,INDEX: the address of the first process, how many there
+are, and which one this is.
 `gossamer COMMAND --help` explains a command.
 Set GOSSAMER_DEBUG=1 to see the traceback behind an error."""
 
@@ -59,14 +65,19 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"gossamer {__version__}")
         return 0
+    cluster = None
+    if arguments[0] == "--cluster":
+        cluster, arguments = "".join(arguments[1:2]), arguments[2:] or [""]
     if arguments[0] not in COMMANDS:
         print(
             f"gossamer: no command {arguments[0]!r}; choose from {', '.join(COMMANDS)}.",
             file=sys.stderr,
         )
         return 2
-    command = importlib.import_module(f".{arguments[0]}", __package__)
     try:
+        if cluster is not None:
+            _join(cluster, arguments)
+        command = importlib.import_module(f".{arguments[0]}", __package__)
         return command.main(arguments[1:]) or 0
     except KeyboardInterrupt:
         return 130
@@ -75,6 +86,15 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"gossamer: {error}", file=sys.stderr)
         return 2
+
+
+def _join(cluster: str, arguments: list[str]) -> None:
+    if arguments[:2] not in ON_CLUSTERS:
+        known = ", ".join(" ".join(words) for words in ON_CLUSTERS)
+        raise ValueError(f"`--cluster` is for {known}; leave it out.")
+    from ..core import processes
+
+    processes.join(cluster)
 
 
 def _usage() -> str:

@@ -38,10 +38,12 @@ def main(words: list[str]) -> int:
     )
     config = SpeechConfig(**{name: getattr(chosen, name) for name in _fields(SpeechConfig())})
     folder = chosen.run or Path("runs") / words[0]
+    from ..core import processes
     from ..speech import experiment  # after parsing, so that help and mistakes answer at once
 
     experiment.train(config, folder, command=shlex.join(["gossamer", "train", "speech", *words]))
-    print(f"Packed model: {folder / experiment.PACKED}", file=sys.stderr)
+    if processes.is_first():
+        print(f"Packed model: {folder / experiment.PACKED}", file=sys.stderr)
     return 0
 
 

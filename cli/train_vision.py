@@ -36,10 +36,12 @@ def main(words: list[str]) -> int:
     config = VisionConfig(**{name: getattr(chosen, name) for name in names})
     folder = chosen.run or Path("runs") / config.network.name
     offer_devices(config)
+    from ..core import processes
     from ..vision import experiment  # after parsing, so that help and mistakes answer at once
 
     experiment.train(config, folder)
-    print(f"Packed model: {folder / experiment.PACKED}", file=sys.stderr)
+    if processes.is_first():
+        print(f"Packed model: {folder / experiment.PACKED}", file=sys.stderr)
     return 0
 
 
@@ -47,5 +49,5 @@ def offer_devices(config: VisionConfig) -> None:
     """A CPU device for each learner: convolutions are slow where all share one."""
     import jax
 
-    if config.learners.engine != "vmap":
+    if config.learners.engine != "vmap" and not jax.distributed.is_initialized():
         jax.config.update("jax_num_cpu_devices", config.learners.number)

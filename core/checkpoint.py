@@ -21,12 +21,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import learners, processes
+
 
 def save(folder: str | Path, step: int, state: Any, metadata: Any = None, *, keep: int = 2) -> None:
     """Writes a checkpoint, all of it or nothing.
 
     The history in a folder is linear: checkpoints of this step or of later ones, left by a run
-    that had to go back, are removed first.
+    that had to go back, are removed first.  With several processes all must call this: each gathers
+    the whole state, the first one writes it, and the others wait.
 
     Args:
         folder: the folder of all checkpoints of a run.
@@ -48,6 +51,14 @@ def save(folder: str | Path, step: int, state: Any, metadata: Any = None, *, kee
     }
     content = {"metadata": metadata, "leaves": manifest}
     record = {"content": content, "crc32": _checksum_json(content)}
+    if processes.is_first():
+        _write(folder, step, leaves, record, keep)
+    processes.wait(f"checkpoint {step}")
+
+
+def _write(
+    folder: str | Path, step: int, leaves: dict[str, np.ndarray], record: Any, keep: int
+) -> None:
     from orbax import checkpoint as orbax  # Imported here because it takes long.
 
     with _open(folder, keep=keep) as manager:
@@ -116,11 +127,17 @@ def _open(folder: str | Path, *, keep: int | None = None):
     from orbax import checkpoint as orbax
 
     writes = keep is not None
+    if writes:
+        Path(folder).mkdir(parents=True, exist_ok=True)
     options = orbax.CheckpointManagerOptions(
         max_to_keep=keep,
-        create=writes,
+        create=False,
         cleanup_tmp_directories=writes,
         enable_async_checkpointing=False,
+        # Orbax would have all processes write; each reads for itself.
+        multiprocessing_options=orbax.options.MultiprocessingOptions(
+            primary_host=jax.process_index(), active_processes={jax.process_index()}
+        ),
     )
     return orbax.CheckpointManager(Path(folder).resolve(), options=options)
 
@@ -206,7 +223,7 @@ def _key_kind(leaf: Any) -> str | None:
 
 
 def _to_host(leaf: Any) -> np.ndarray:
-    return np.asarray(leaf if _key_kind(leaf) is None else jax.random.key_data(leaf))
+    return processes.gather(leaf if _key_kind(leaf) is None else jax.random.key_data(leaf))
 
 
 def _to_device(value: np.ndarray, like: Any, key_kind: str | None) -> jax.Array:
@@ -214,7 +231,7 @@ def _to_device(value: np.ndarray, like: Any, key_kind: str | None) -> jax.Array:
     if key_kind is not None:
         array = jax.random.wrap_key_data(array, impl=key_kind)
     # Arrays that no one placed must stay free, or they could not meet others on several devices.
-    return jax.device_put(array, like.sharding) if getattr(like, "committed", False) else array
+    return learners.put(array, like.sharding) if getattr(like, "committed", False) else array
 
 
 def _checksum(array: np.ndarray) -> int:

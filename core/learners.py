@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 Engine = Literal["auto", "vmap", "shard_map", "pmap"]
 
@@ -103,7 +104,8 @@ def place(
     own, so that the step is compiled twice.
 
     Args:
-        tree: pytree of arrays [num_learners, ...].
+        tree: pytree of arrays [num_learners, ...]; with several processes the same in all of them,
+            each of which sends what its own devices keep.
         num_learners: number of learners n >= 1.
         engine: see `spread`; only "shard_map", or "auto" where it means that, moves anything.
         axis_name: see `spread`.
@@ -122,7 +124,26 @@ def place(
     if _choose_engine(num_learners, engine, devices) != "shard_map":
         return tree
     sharding = learner_sharding(num_learners, axis_name=axis_name, devices=devices)
-    return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda leaf: put(leaf, sharding), tree)
+
+
+def put(leaf: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Puts an array on devices, also where these belong to several processes.
+
+    Args:
+        leaf: an array or a typed random key, the same in all processes, each of which sends what
+            its own devices keep; or an array that lies there already.
+        sharding: where to.
+    """
+    if sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return leaf
+    if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
+        data = put(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    values = np.asarray(leaf)
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
 def learner_sharding(
@@ -180,7 +201,8 @@ def average(params: Any) -> Any:
         params: pytree of floating-point arrays [num_learners, ...].
 
     Returns:
-        The pytree without the leading axis; sums run in float32 or better, dtypes are kept.
+        The pytree without the leading axis; sums run in float32 or better, dtypes are kept.  With
+        several processes all of them must call this, and each receives all of it.
 
     Raises:
         TypeError: if a leaf is not of a floating-point type.
@@ -195,7 +217,21 @@ def average(params: Any) -> Any:
         wide = jnp.promote_types(x.dtype, jnp.float32)
         return jnp.mean(x, axis=0, dtype=wide).astype(x.dtype)
 
-    return jax.tree.map(mean, params)
+    means = functools.partial(jax.tree.map, mean)
+    spread = [x for x in jax.tree.leaves(params) if _is_on_devices(x)]
+    if not spread:
+        return means(params)
+    if spread[0].is_fully_addressable:
+        # By way of the host: means over devices, one by one, can starve the threads of a CPU.
+        return means(jax.device_get(params))
+    everywhere = jax.sharding.NamedSharding(spread[0].sharding.mesh, jax.sharding.PartitionSpec())
+    return jax.device_get(jax.jit(means, out_shardings=everywhere)(params))
+
+
+def _is_on_devices(leaf: Any) -> bool:
+    """Whether an array lies on more than one device."""
+    is_array = isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer)
+    return is_array and len(leaf.sharding.device_set) > 1
 
 
 def _on_slices(function: Callable[..., Any]) -> Callable[..., Any]:

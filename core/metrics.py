@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from . import whole_file
+from . import processes, whole_file
 
 LOG_NAME = "metrics.jsonl"
 
@@ -30,13 +30,17 @@ class Log:
     Args:
         folder: the run folder; made if absent.
         step: number of finished steps at which the run starts or continues.
+        enabled: False writes nothing, as all processes but the first do.
 
     Example:
         >>> with Log("runs/one") as log:
         ...     log.write(10, {"loss": 2.5})
     """
 
-    def __init__(self, folder: str | Path, *, step: int = 0):
+    def __init__(self, folder: str | Path, *, step: int = 0, enabled: bool = True):
+        self._enabled = enabled
+        if not enabled:
+            return
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         cut_log(folder / LOG_NAME, step)
@@ -45,6 +49,8 @@ class Log:
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds one line {"step", "time" (seconds since 1970), **metrics}; null stands for NaN."""
+        if not self._enabled:
+            return
         values = {name: float(value) for name, value in metrics.items()}
         line = {"step": step, "time": round(time.time(), 3)} | _to_json(values)
         self._file.write(json.dumps(line) + "\n")
@@ -53,6 +59,8 @@ class Log:
 
     def close(self) -> None:
         """Closes both files."""
+        if not self._enabled:
+            return
         self._file.close()
         self._events.close()
 
@@ -121,7 +129,7 @@ class Window:
         """Waits for the device; returns the metrics of the steps added since the last call."""
         fresh = [
             {name: float(np.mean(value, dtype=np.float64)) for name, value in metrics.items()}
-            for metrics in jax.device_get(self._pending)
+            for metrics in jax.device_get(jax.tree.map(processes.local, self._pending))
         ]
         self._pending = []
         self._values += fresh

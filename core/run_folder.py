@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from . import whole_file
+from . import processes, whole_file
 
 PACKAGES = ("gossamer", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 OWN_FILES = {"versions.json", "seed"}
@@ -51,9 +51,11 @@ def open_run(
     """
     folder = Path(folder)
     content = as_json(config)
-    if (folder / "config.json").exists():
+    is_new = bool(processes.largest(not (folder / "config.json").exists()))
+    if not is_new:
         _check_same_run(folder, content, seed, free_fields)
-        _warn_of_other_versions(folder)
+        if processes.is_first():
+            _warn_of_other_versions(folder)
         return folder
     # A process killed in this function leaves some of its own files, which are written anew.
     if folder.is_dir() and not all(_is_own(entry) for entry in folder.iterdir()):
@@ -61,12 +63,24 @@ def open_run(
             f"`folder` must be new, empty or hold a run, got {folder} with other files; choose "
             "another folder with --run."
         )
+    processes.wait("all looked at the run folder")
+    if processes.is_first():
+        _begin(folder, content, seed)
+    processes.wait("the run folder is there")
+    if not (folder / "config.json").exists():
+        raise ValueError(
+            f"`folder` must be on a disk that all processes see, got {folder}, which the first one "
+            "made and this one does not see."
+        )
+    return folder
+
+
+def _begin(folder: Path, content: Any, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     whole_file.write_text(folder / "versions.json", json.dumps(versions(), indent=2) + "\n")
     whole_file.write_text(folder / "seed", f"{seed}\n")
     # The configuration comes last: a folder that has it is complete.
     whole_file.write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")
-    return folder
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from . import gossip, learners, mixing
+from . import gossip, learners, mixing, processes
 from .diagnostics import Diagnostics, measure_if
 from .microbatches import Loss, gradient_in_parts
 
@@ -200,7 +200,7 @@ def staged(
 
     def step(state, batch):
         nonlocal past
-        past = past or int(np.max(_local(state.step))) >= num_first
+        past = past or int(np.max(processes.local(state.step))) >= num_first
         return (then if past else first)(state, batch)
 
     return step
@@ -216,8 +216,3 @@ def _consensus_distance(params: Any, step: jax.Array, every: int, axis_name: str
 def _widen(value: Any) -> jax.Array:
     """A scalar in float32 or better."""
     return jnp.asarray(value, jnp.promote_types(jnp.result_type(value), jnp.float32))
-
-
-def _local(x: jax.Array) -> np.ndarray:
-    """What this process holds of an array."""
-    return np.asarray(x.addressable_shards[0].data)

@@ -7,6 +7,7 @@ again ends in the same bits as one left alone.
 """
 
 import dataclasses
+import signal as signals
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checkpoint, interruption, metrics, progress
+from . import checkpoint, interruption, metrics, processes, progress
 from .train_step import TrainState as TrainState
 from .train_step import init_state as init_state
 from .train_step import staged as staged
@@ -40,6 +41,7 @@ def fit(
     best_mode: Literal["min", "max"] = "min",
     schedule: Callable[[int], Any] | None = None,
     read: Callable[[Any], Any] = lambda state: state,
+    place: Callable[[Any], Any] = lambda batch: batch,
     totals: Callable[[], Mapping[str, float]] = dict,
     max_skipped: int = 10,
     keep: int = 2,
@@ -48,8 +50,11 @@ def fit(
     """Trains, or continues where the run in the folder stopped.
 
     On SIGTERM or Ctrl-C a checkpoint is written after the current step and the process exits; the
-    same call then continues.  The metrics of ``metrics.jsonl`` are means since the last line;
-    those of `validate` are written as "validation/<name>".
+    same call then continues.  The metrics of ``metrics.jsonl`` are means since the last line; those
+    of `validate` are written as "validation/<name>".
+
+    Several processes (see `processes`) share the folder, in which the first one writes; all stop
+    after the log line at which one of them was asked to.
 
     Args:
         step: a jitted step, see `train_step`.
@@ -70,6 +75,7 @@ def fit(
             the schedule of an optimizer, so that it then lags behind this one.
         read: gives the state to validate, store and return, where a step's result only stands for
             it, see `async_training.Steps`.
+        place: puts a batch where `step` wants it; with several processes, see `learners.place`.
         totals: gives more metrics of a log line, which are no means over its steps.
         max_skipped: number of steps skipped in a row at which training stops, >= 1.
         keep: number of newest checkpoints to keep.
@@ -100,6 +106,7 @@ def fit(
     state, memory = _resume(folder, state, batches)
     start = memory.step
     window = metrics.Window(memory.window)
+    signal = 0  # that asks to stop
 
     def store():
         saved = dataclasses.replace(memory, window=window.values, data=_position(batches))
@@ -107,12 +114,14 @@ def fit(
         checkpoint.save(folder / "checkpoints", memory.step, state, metadata, keep=keep)
 
     with (
-        metrics.Log(folder, step=start) as log,
-        progress.Display(num_steps, start=start, enabled=show_progress) as display,
+        metrics.Log(folder, step=start, enabled=processes.is_first()) as log,
+        progress.Display(
+            num_steps, start=start, enabled=show_progress and processes.is_first()
+        ) as display,
         interruption.Interruption() as stop,
     ):
         for number in range(start + 1, num_steps + 1):
-            state, values = step(state, _next(batches, number, num_steps))
+            state, values = step(state, place(_next(batches, number, num_steps)))
             window.add(values)
             memory.step = number
             display.advance(number)
@@ -136,20 +145,24 @@ def fit(
                 if best_metric is not None and _improves(memory, measured, best_metric, best_mode):
                     memory.best = measured[best_metric]
                     checkpoint.save(folder / "best", number, state, measured, keep=1)
-            stops = stop.received is not None  # Read once: a signal may come at any moment.
+            if logs or not processes.are_several():
+                # Read once: a signal may come at any moment.
+                signal = processes.largest(stop.received or 0)
+            stops = signal > 0
             if last or stops or number % checkpoint_every == 0:
                 _watch(memory, window.drain(), max_skipped, schedule, folder)
                 state = read(state)
                 store()
             if stops:
                 break
-    if stop.received is not None and memory.step < num_steps:
-        print(
-            f"{stop.received.name} came: stopped after step {memory.step} of {num_steps}, saved in "
-            f"{folder}; the same command continues from there.",
-            file=sys.stderr,
-        )
-        raise SystemExit(128 + stop.received)
+    if signal and memory.step < num_steps:
+        if processes.is_first():
+            print(
+                f"{signals.Signals(signal).name} came: stopped after step {memory.step} of "
+                f"{num_steps}, saved in {folder}; the same command continues from there.",
+                file=sys.stderr,
+            )
+        raise SystemExit(128 + signal)
     return state
 
 

@@ -4,6 +4,7 @@ The loop of a run, `core.training.fit`, is the same for all; an `Engine` is what
 """
 
 import contextlib
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,7 @@ class Engine(NamedTuple):
     state: Any  # before the first step, with `params` [num_learners, ...]
     batches: Iterator[Any]
     read: Callable[[Any], Any]
+    place: Callable[[Any], Any]
     totals: Callable[[], Mapping[str, float]]
 
 
@@ -64,9 +66,9 @@ def open_engine(
     if engine == "threads" or engine == "ray":
         with _runtime(config, model, data, token_logits) as runtime:
             steps = Steps(runtime, number, folder / "traces")
-            yield Engine(steps, state, itertools.count(1), steps.read, steps.totals)
+            yield Engine(steps, state, itertools.count(1), steps.read, _as_it_is, steps.totals)
         return
-    state = learners.place(state, number, engine=engine)
+    place = functools.partial(learners.place, num_learners=number, engine=engine)
     optimizer = recipe.optimizer(config)
 
     def program(*, initializes: bool = False) -> Callable[..., Any]:
@@ -79,7 +81,11 @@ def open_engine(
     if num_first := config.optimizer.ctc_steps:
         step = training.staged(program(initializes=True), num_first, step)
     batches = training_data.training_batches(config, data)
-    yield Engine(step, state, batches, lambda state: state, dict)
+    yield Engine(step, place(state), batches, _as_it_is, place, dict)
+
+
+def _as_it_is(x: Any) -> Any:
+    return x
 
 
 def initial_state(config: SpeechConfig, params: Any) -> Any:

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from ..core import checkpoint, learners, metrics, run_folder, training, whole_file
+from ..core import checkpoint, learners, metrics, processes, run_folder, training, whole_file
 from ..core.quantization import is_quantized
 from ..core.quantized_variables import deploy_variables
 from . import (
@@ -70,6 +70,7 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
         FloatingPointError: if training diverged.
     """
     config.learners.check()
+    processes.check_learners(config.learners.number, config.learners.engine)
     config.compression.check(config.learners)
     config.optimizer.check(config.data, config.learners)
     config.augmentation.check()
@@ -108,12 +109,15 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
             best_metric="cer",
             schedule=recipe.schedule(config.optimizer),
             read=engine.read,
+            place=engine.place,
             totals=engine.totals,
         )
     seconds = time.perf_counter() - start
     found = checkpoint.restore(folder / "best", final)
     best = recognizer_of(final if found is None else found[1])
-    recognizer.save(folder / PACKED, best)
+    if processes.is_first():
+        recognizer.save(folder / PACKED, best)
+    processes.wait("the recognizer is packed")
     return score(folder, recognizer.load(folder / PACKED), data, command, seconds)
 
 
@@ -144,6 +148,8 @@ def score(
         The evaluation.
     """
     result = evaluation.evaluate(model, data.test, beam=beam, language_models=language_models)
+    if not processes.is_first():
+        return result
     config = model.config
     run = summary.RunSummary(
         title=f"{folder.name}: {_describe_learners(config.learners.number)}",

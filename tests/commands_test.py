@@ -8,6 +8,7 @@ import pytest
 import tyro
 
 from gossamer.cli import bench, main
+from gossamer.core import processes
 
 pytestmark = pytest.mark.checkout
 
@@ -21,7 +22,7 @@ MEANT = {"OPTIONS": "", "...": "", "POLICY": "int4_paper", "ENGINE": "shard_map"
 def read_commands(path, program):
     """The words behind a program's name, of every line that calls it."""
     text = re.sub(r"\\+\n\s*", "", path.read_text(encoding="utf-8"))
-    for line in re.findall(rf"^(?:\s+|)(?:\w+=\S+ )*{program} (.*)$", text, flags=re.MULTILINE):
+    for line in re.findall(rf"^\s*(?:\w+=\S+ |srun )*{program} (.*)$", text, flags=re.MULTILINE):
         # What a command is for stands behind it.
         call = re.split(r"\s{3,}|\s+#|\s[|&>]+\s|;|\"\"\"", line)[0]
         words = [MEANT.get(word, word) for word in shlex.split(call)]
@@ -64,6 +65,7 @@ def parse_only(monkeypatch):
 
         return parse
 
+    monkeypatch.setattr(processes, "join", lambda cluster: None)
     monkeypatch.setattr(tyro, "cli", stop_after(tyro.cli))
     configs = stop_after(tyro.extras.overridable_config_cli)
     monkeypatch.setattr(tyro.extras, "overridable_config_cli", configs)

@@ -7,6 +7,7 @@ cache folder, also for the processes that tests start.
 
 import functools
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,18 @@ jax.config.update("jax_disable_most_optimizations", True)
 def key() -> jax.Array:
     """The fixed random key of a test."""
     return jax.random.key(0)
+
+
+@pytest.fixture
+def free_address() -> Callable[[], str]:
+    """Gives an address of this machine at which nobody listens."""
+
+    def find() -> str:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return f"127.0.0.1:{probe.getsockname()[1]}"
+
+    return find
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def evaluate(
             f"{list(data.class_names)[:5]}."
         )
     # Otherwise all devices of the learners that were averaged would do the same.
-    variables = jax.device_put(classifier.variables, jax.devices()[0])
+    variables = jax.device_put(classifier.variables, jax.local_devices()[0])
     totals = np.zeros(4)
     size = classifier.config.data.size
     for batch, valid in evaluation_batches(data, batch_size=batch_size, size=size, number=number):

@@ -14,6 +14,7 @@ statistics estimated anew from training images, or else the mean of theirs.  It 
 step: nothing is chosen by the images for tests, on which validation only looks.
 """
 
+import functools
 import json
 import math
 import time
@@ -25,7 +26,16 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from ..core import checkpoint, exchange, learners, metrics, run_folder, training, whole_file
+from ..core import (
+    checkpoint,
+    exchange,
+    learners,
+    metrics,
+    processes,
+    run_folder,
+    training,
+    whole_file,
+)
 from ..core.moving_average import averaged_params
 from ..core.quantized_variables import deploy_variables
 from ..core.sites import CLIPS
@@ -55,6 +65,8 @@ def train(config: VisionConfig, folder: str | Path, *, show_progress: bool = Tru
         FloatingPointError: if training diverged.
     """
     config.check()
+    number, engine = config.learners.number, config.learners.engine
+    processes.check_learners(number, engine)
     data = open_data(config.data.name, on_error=config.data.on_error)
     batches = training_batches(config, data)
     network = classifier.create_network(config.network, len(data.class_names))
@@ -72,7 +84,6 @@ def train(config: VisionConfig, folder: str | Path, *, show_progress: bool = Tru
         curvature=config.network.quantize is None,
         statistics_decay=recipe.STATISTICS_DECAY,
     )
-    number, engine = config.learners.number, config.learners.engine
     assert engine != "threads"
     assert engine != "ray"  # `check` refuses both
 
@@ -80,11 +91,13 @@ def train(config: VisionConfig, folder: str | Path, *, show_progress: bool = Tru
         score = classifier.evaluate(averaged(config, data, state), data)
         return {"loss": score.loss, "accuracy": score.accuracy}
 
+    place = functools.partial(learners.place, num_learners=number, engine=engine)
     start = time.perf_counter()
     final = training.fit(
         learners.spread(step, number, engine=engine, donate_argnums=0),
-        learners.place(state, number, engine=engine),
+        place(state),
         batches,
+        place=place,
         run_folder=folder,
         num_steps=config.optimizer.steps,
         checkpoint_every=config.checkpoint_every,
@@ -95,9 +108,14 @@ def train(config: VisionConfig, folder: str | Path, *, show_progress: bool = Tru
         show_progress=show_progress,
     )
     seconds = time.perf_counter() - start
-    classifier.save(folder / PACKED, averaged(config, data, final))
-    figures.draw_run(metrics.read_log(folder), folder / "curves.png")
-    return score_run(folder, data, seconds)
+    model = averaged(config, data, final)
+    if processes.is_first():
+        classifier.save(folder / PACKED, model)
+        figures.draw_run(metrics.read_log(folder), folder / "curves.png")
+    processes.wait("the classifier is packed")
+    score = score_run(folder, data, seconds)
+    processes.wait("the run is scored")
+    return score
 
 
 def training_batches(config: VisionConfig, data: ImageData) -> Any:
@@ -142,8 +160,7 @@ def initial_state(
 def averaged(config: VisionConfig, data: ImageData, state: training.TrainState) -> Classifier:
     """The classifier of a state: means over the learners, and statistics as configured."""
     found = averaged_params(state.opt_state, state.params), state.statistics
-    # By way of the host: a mean over devices, array by array, can starve the threads of a CPU.
-    variables, statistics = learners.average(jax.device_get(found))
+    variables, statistics = learners.average(found)
     if statistics and config.statistics_images:
         statistics = batch_statistics.estimate(
             config,
@@ -182,6 +199,8 @@ def score_run(folder: str | Path, data: ImageData | None = None, seconds: float 
     config = model.config
     data = data or open_data(config.data.name, on_error=config.data.on_error)
     score = classifier.evaluate(model, data)
+    if not processes.is_first():
+        return score
     low, high = _interval(score)
     found = {
         "network": config.network.name,

@@ -7,6 +7,7 @@ Runs go into folders of their own, and what diverged says so.  Several processes
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..core import processes
 from . import experiment, slices
 from .data import open_data
 from .models.catalog import CATALOG
@@ -37,12 +38,15 @@ def run(study: StudyConfig, folder: str | Path, *, part: tuple[int, int] = (1, 1
     for each in study.runs()[index - 1 :: total]:
         where = Path(folder) / each.name
         if not is_finished(where):
-            print(f"\n{where}", flush=True)
+            if processes.is_first():
+                print(f"\n{where}", flush=True)
             try:
                 experiment.train(each.config, where)
             except FloatingPointError as error:
-                (where / DIVERGED).write_text(f"{error}\n", encoding="utf-8")
-        if study.slices and (where / experiment.RESULT).exists():
+                if processes.is_first():
+                    (where / DIVERGED).write_text(f"{error}\n", encoding="utf-8")
+                processes.wait("the run diverged")
+        if study.slices and processes.is_first() and (where / experiment.RESULT).exists():
             slices.measure(where, experiment.PACKED, open_data(each.config.data.name))
         yield _row(each, where)
 

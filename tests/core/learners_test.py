@@ -2,7 +2,6 @@
 
 import pathlib
 import runpy
-import socket
 import subprocess
 import sys
 import time
@@ -209,15 +208,8 @@ def test_leaves_without_the_axis_of_learners_are_named(engine, shape):
         run(jnp.zeros((3, 2)), {"w": jnp.zeros(shape)})
 
 
-def free_address():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
-def run_together(results, time_limit=120.0):
+def run_together(results, address, time_limit=120.0):
     """Runs a process for each result to its end; never leaves one behind."""
-    address = free_address()
     logs = [result.with_suffix(".log") for result in results]
     processes = []
     try:
@@ -242,9 +234,9 @@ def run_together(results, time_limit=120.0):
 
 
 @pytest.mark.parametrize("num_processes", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_processes_train_as_the_simulation_does(num_processes, tmp_path):
+def test_processes_train_as_the_simulation_does(num_processes, tmp_path, free_address):
     results = [tmp_path / f"process_{i}.npz" for i in range(num_processes)]
-    run_together(results)
+    run_together(results, free_address())
     script = runpy.run_path(str(PROCESSES))
     simulated = learners.spread(script["train"], 4)(script["problem"]())
     for result, owned in zip(results, np.split(np.arange(4), num_processes), strict=True):

@@ -1,6 +1,9 @@
 """A whole run: it resumes bit for bit, and what it packs is what it scores."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import jax
@@ -66,6 +69,51 @@ def test_an_interrupted_run_continues_bit_for_bit(run, tmp_path, monkeypatch):
     packed = [classifier.load(path / experiment.PACKED) for path in (folder, tmp_path / "two")]
     jax.tree.map(np.testing.assert_array_equal, packed[0].variables, packed[1].variables)
     assert without_times(folder)[-1] == without_times(tmp_path / "two")[-1]
+
+
+# The command line, with the network of `short_resnet`.
+START = """
+import functools, sys
+from gossamer.cli.main import main
+from gossamer.vision.models import catalog
+
+make = functools.partial(catalog.ResNet, blocks=(1, 1))
+catalog.CATALOG["resnet18"] = catalog.CATALOG["resnet18"]._replace(make=make)
+sys.exit(main(sys.argv[1:]))
+"""
+OPTIONS = """--model resnet18 --width 0.1 --data.size 8 --data.batch-size 8 --learners 2
+--statistics-images 16 --optimizer.steps 2 --optimizer.learning-rate 1e-3 --log-every 1"""
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_run(tmp_path, free_address):
+    address, folder = free_address(), tmp_path / "run"
+    command = [sys.executable, "-c", START, "--cluster"]
+    running = [
+        subprocess.Popen(
+            [*command, f"{address},2,{i}", *f"train vision {OPTIONS} --run {folder}".split()],
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=240)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0, 0], said
+    assert "step 2/2" in said[0]
+    assert "accuracy" in said[0]
+    assert "step" not in said[1]
+    assert "accuracy" not in said[1]
+    log = metrics.read_log(folder)
+    assert [row["step"] for row in log if "loss" in row] == [1, 2]
+    assert all(row["consensus_distance"] > 0 for row in log if "loss" in row)
+    result = json.loads((folder / "result.json").read_text())
+    assert result["loss"] == pytest.approx(log[-1]["validation/loss"], rel=0.01)
 
 
 def test_another_configuration_is_refused(run):
