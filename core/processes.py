@@ -109,7 +109,7 @@ def check_learners(number: int, engine: str) -> None:
         ValueError: if there are several processes and other learners.
     """
     devices = jax.device_count()
-    if are_several() and (engine == "vmap" or number != devices):
+    if are_several() and (engine not in ("auto", "shard_map") or number != devices):
         raise ValueError(
             f"the {jax.process_count()} processes have {devices} devices in all, each of which "
             f"carries one learner, got {number} learners and the engine {engine}; add `--learners "

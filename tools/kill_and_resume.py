@@ -5,7 +5,8 @@
 
 Each command runs to its end once.  Then, in another folder, it is started again and again and
 killed (SIGKILL, with all its processes) at random moments of the time that the first run took, and
-at last left alone.  Both folders must hold the same files with the same bytes; in logs and reports
+at last left alone.  Of several processes of one run a random one is killed, and then the others, as
+a launcher does.  Both folders must hold the same files with the same bytes; in logs and reports
 what tells a time is left out, and of checkpoints only their names are compared.
 
 Compiled programs are kept in a cache beside the folders, so that most kills hit the work itself.
@@ -18,6 +19,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ import time
 from pathlib import Path
 
 START = "import sys; from gossamer.cli.main import main; sys.exit(main(sys.argv[1:]))"
+PROCESSES = 4  # of "cluster"
 TRAIN = "--optimizer.steps 12 --checkpoint-every 4 --validate-every 6 --log-every 2 --run {0}"
 LEARNED = "--steps 60 --checkpoint-every 20 --validate-every 20 --log-every 5 --run {0}"
 COMMANDS = {
@@ -36,6 +39,8 @@ COMMANDS = {
     "ngram": "train ngram --output {0}/three.arpa",
     "vision": "train vision --model resnet18 --width 0.0625 --data.batch-size 16 "
     f"--learners.number 1 {TRAIN}",
+    "cluster": "train vision --model resnet18 --width 0.0625 --data.batch-size 16 "
+    f"--learners.number {PROCESSES} --statistics-images 64 {TRAIN}",
     "language": f"train language --corpus phrases --model.size 16 --model.layers 1 {LEARNED}",
     "translation": f"train translation --model tiny --data.batch-tokens 256 {TRAIN}",
     "study": "bench study --networks resnet18 --methods ssgd dpsgd --batches 16 --epochs 0.1 "
@@ -93,24 +98,37 @@ def main() -> bool:
 def run(name: str, place: Path, folder: Path, limit: float | None) -> float:
     """Runs a command until it ends or the limit, and returns how long that took."""
     words = COMMANDS[name].format(place).split()
+    places: list[list[str]] = [[]]
+    if name == "cluster":
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            port = probe.getsockname()[1]
+        places = [["--cluster", f"localhost:{port},{PROCESSES},{i}"] for i in range(PROCESSES)]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     begin = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-c", START, *words],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        _, errors = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    else:
-        if process.returncode:
-            raise SystemExit(f"gossamer {' '.join(words)}\nfailed:\n{errors[-3000:]}")
+    with tempfile.TemporaryFile("w+") as log:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", START, *where, *words],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+            for where in places
+        ]
+        try:
+            for process in processes:
+                process.wait(None if limit is None else begin + limit - time.perf_counter())
+        except subprocess.TimeoutExpired:
+            random.Random(limit).shuffle(processes)
+            for process in processes:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        else:
+            if any(process.returncode for process in processes):
+                log.seek(0)
+                raise SystemExit(f"gossamer {' '.join(words)}\nfailed:\n{log.read()[-3000:]}")
     return time.perf_counter() - begin
 
 
