@@ -290,7 +290,8 @@ def pretrained(name: str = "prompts") -> Recognizer:
     """Loads a recognizer that ships with gossamer.
 
     Args:
-        name: ``prompts``, trained on the bundled telephone prompts.
+        name: ``prompts``, trained on the bundled telephone prompts alone, or ``adapted``, which had
+            learned from synthetic speech before and makes fewer errors.
 
     Raises:
         ValueError: if there is no recognizer of that name.

@@ -265,6 +265,7 @@ def digit_losses(digits, optimizer_of, seeds, num_steps=500, num_learners=6, bat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized_code")
 def test_large_steps_fail_synchronously_and_converge_on_the_ring(digits):
     """One initial weight vector, seeds of the batches alone: setting A of docs/landscape.md."""
     synchronous = digit_losses(

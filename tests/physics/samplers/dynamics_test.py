@@ -43,6 +43,7 @@ def test_larmor_precession_to_second_order(float64):
     np.testing.assert_allclose(found, exact, atol=1e-6)
 
 
+@pytest.mark.usefixtures("optimized_code")
 def test_steps_extrapolate_to_monte_carlo():
     """Energies are off by a term linear in the time step; two steps take it away."""
     model = SpinModel(TINY, anisotropy=0.3)
