@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import learners, processes
+from . import processes
 
 
 def save(folder: str | Path, step: int, state: Any, metadata: Any = None, *, keep: int = 2) -> None:
@@ -231,7 +231,7 @@ def _to_device(value: np.ndarray, like: Any, key_kind: str | None) -> jax.Array:
     if key_kind is not None:
         array = jax.random.wrap_key_data(array, impl=key_kind)
     # Arrays that no one placed must stay free, or they could not meet others on several devices.
-    return learners.put(array, like.sharding) if getattr(like, "committed", False) else array
+    return processes.put(array, like.sharding) if getattr(like, "committed", False) else array
 
 
 def _checksum(array: np.ndarray) -> int:

@@ -24,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from . import processes
+
 Engine = Literal["auto", "vmap", "shard_map", "pmap"]
 
 
@@ -124,26 +126,7 @@ def place(
     if _choose_engine(num_learners, engine, devices) != "shard_map":
         return tree
     sharding = learner_sharding(num_learners, axis_name=axis_name, devices=devices)
-    return jax.tree.map(lambda leaf: put(leaf, sharding), tree)
-
-
-def put(leaf: Any, sharding: jax.sharding.Sharding) -> jax.Array:
-    """Puts an array on devices, also where these belong to several processes.
-
-    Args:
-        leaf: an array or a typed random key, the same in all processes, each of which sends what
-            its own devices keep; or an array that lies there already.
-        sharding: where to.
-    """
-    if sharding.is_fully_addressable:
-        return jax.device_put(leaf, sharding)
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        return leaf
-    if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
-        data = put(jax.random.key_data(leaf), sharding)
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    values = np.asarray(leaf)
-    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+    return jax.tree.map(lambda leaf: processes.put(leaf, sharding), tree)
 
 
 def learner_sharding(

@@ -8,6 +8,7 @@ is here costs nothing.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -96,6 +97,28 @@ def local(leaf: Any) -> Any:
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
         return leaf.addressable_shards[0].data
     return leaf
+
+
+def put(leaf: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Puts an array on devices, also where these belong to several processes.
+
+    Args:
+        leaf: an array or a typed random key, the same in all processes, each of which sends what
+            its own devices keep; or an array that lies there already.
+        sharding: where to.
+
+    Returns:
+        The array there.
+    """
+    if sharding.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return leaf
+    if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
+        data = put(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    values = np.asarray(leaf)
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
 def check_learners(number: int, engine: str) -> None:

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.checkout
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 HELP = sorted((ROOT / "cli").glob("*.py"))
-SCRIPTS = sorted([*ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/*.py")])
+SCRIPTS = sorted(
+    path for name in ("benchmarks", "examples", "tools") for path in ROOT.glob(f"{name}/*.py")
+)
 MEANT = {"OPTIONS": "", "...": "", "POLICY": "int4_paper", "ENGINE": "shard_map"}
 
 
