@@ -6,8 +6,8 @@
 Every recognizer reads without language models and with each pair of them. Rates have the interval
 of `gossamer evaluate`; the last column is the difference from the first recognizer with the first
 pair, on development and test utterances together (105, 659 words), with its 95% interval by a
-paired bootstrap, see `prompts_paired`. The weights are those that `--tune` found for the float
-models, see docs/results.md; nothing is chosen here.
+paired bootstrap, see `prompts_paired`. Weights are what `gossamer evaluate --tune` found for the
+float models, see docs/results.md; nothing is chosen here.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from gossamer.speech.corpora import corpus
 from gossamer.speech.fusion import FusedModels
 
 BEAM = 8
-WEIGHTS, LENGTH_REWARD = (0.2, -0.1), 0.1
 
 
 def main():
@@ -29,6 +28,8 @@ def main():
     parser.add_argument("--recognizers", nargs="+", required=True)
     parser.add_argument("--external", nargs="+", required=True, help="language models to add")
     parser.add_argument("--source", nargs="+", required=True, help="to subtract, one for each")
+    parser.add_argument("--weights", nargs=2, type=float, default=(0.2, -0.1), help="of the two")
+    parser.add_argument("--length-reward", type=float, default=0.1)
     options = parser.parse_args()
     pairs = list(zip(options.external, options.source, strict=True))
     prompts = corpus.telephone_prompts()
@@ -37,7 +38,8 @@ def main():
     first = None
     print(f"{'recognizer':24}{'language models':40}{'dev WER':>8}{'test WER (95%)':>22}{'CER':>6}")
     for name, pair in rows:
-        dev, test = (read(name, pair, split) for split in (prompts.dev, prompts.test))
+        models = pair and fuse(pair, options.weights, options.length_reward)
+        dev, test = (read(name, models, split) for split in (prompts.dev, prompts.test))
         errors = np.concatenate([count(prompts.dev, dev), count(prompts.test, test)])
         first = errors if first is None else first
         rate = test.errors
@@ -50,13 +52,15 @@ def main():
         )
 
 
-def read(name, pair, utterances) -> evaluation.Evaluation:
-    """Beam search over a split, with the density ratio of two language models or none."""
-    fused = None
-    if pair is not None:
-        found = [language_model_run.load(path) for path in pair]
-        models, params = (tuple(getattr(lm, part) for lm in found) for part in ("model", "params"))
-        fused = FusedModels(models, params, WEIGHTS, LENGTH_REWARD)
+def fuse(pair, weights, length_reward) -> FusedModels:
+    """The density ratio of two language models."""
+    found = [language_model_run.load(path) for path in pair]
+    models, params = (tuple(getattr(lm, part) for lm in found) for part in ("model", "params"))
+    return FusedModels(models, params, tuple(weights), length_reward)
+
+
+def read(name, fused, utterances) -> evaluation.Evaluation:
+    """Beam search over a split, with language models or without."""
     recognizer = experiment.find_recognizer(name)
     return evaluation.evaluate(
         recognizer, utterances, timed=False, beam=BEAM, language_models=fused

@@ -3,13 +3,13 @@
     python benchmarks/prompts_recipe.py --folder runs/recipe --seeds 0 1 2
     python benchmarks/prompts_recipe.py --changes "speed" "all" --steps 200
 
-Every run goes on from the model that ships (`gossamer train speech single --from prompts`), without
-whatever perturbs recordings or labels except for one change. Runs go into folders of their own:
-what was interrupted goes on. What a finished run gave, the wrong words of each utterance, goes into
+Every run goes on from `gossamer train speech single` and then `refined`, without whatever perturbs
+recordings or labels except for one change. Runs go into folders of their own: what was interrupted
+goes on. What a finished run gave, the wrong words of each utterance, goes into
 `prompts_recipe.json` beside this script, and is not run again. n-best lists are decoded first, by
-the model that ships. The table has word error rates over development and test recordings and all
-seeds, and the difference from the plain recipe with its 95% interval by a paired bootstrap over
-utterances.
+the model that all start from. The table has word error rates over development and test recordings
+and all seeds, and the difference from the plain recipe with its 95% interval by a paired bootstrap
+over utterances.
 """
 
 import argparse
@@ -23,17 +23,18 @@ import numpy as np
 import prompts_paired
 
 from gossamer.core import whole_file
-from gossamer.speech import experiment, nbest_lists, recognizer
+from gossamer.speech import experiment, nbest_lists
 from gossamer.speech.configs import CONFIGS
 from gossamer.speech.corpora import corpus
 from gossamer.speech.run_config import SpeechConfig
 
+START = "runs/refined"  # whose results RESULTS holds
 RESULTS = Path(__file__).with_suffix(".json")
 SPEC_AUGMENT = {"augmentation": {"num_time_masks": 4, "num_frequency_masks": 2}}
 PLAIN = {
     "data": {"speed": (1.0, 1.0)},
     "augmentation": {"num_time_masks": 0, "num_frequency_masks": 0},
-    "start_from": "prompts",
+    "start_from": START,
 }
 CHANGES = {
     "plain": {},
@@ -59,7 +60,7 @@ def main():
     options.folder.mkdir(parents=True, exist_ok=True)
     lists = options.folder / "nbest.jsonl"
     prompts = corpus.telephone_prompts()
-    nbest_lists.decode(lists, "prompts", recognizer.pretrained("prompts"), prompts.train)
+    nbest_lists.decode(lists, START, experiment.find_recognizer(START), prompts.train)
     found: dict[str, list[np.ndarray]] = {}
     for change in dict.fromkeys(["plain", *options.changes]):
         for seed in options.seeds:
@@ -92,7 +93,7 @@ def store_result(name: str, errors: np.ndarray) -> None:
 
 
 def configure(change: str, steps: int, rate: float, seed: int, lists: str) -> SpeechConfig:
-    """`single`, from the model that ships, with one change."""
+    """`single`, from START, with one change."""
     config = CONFIGS["single"].config
     optimizer = replace(config.optimizer, steps=steps, peak_learning_rate=rate)
     fields = cattrs.unstructure(replace(config, optimizer=optimizer, seed=seed))

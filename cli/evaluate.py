@@ -47,8 +47,8 @@ class Arguments(SearchOptions):
     """What to score."""
 
     run: Annotated[str, tyro.conf.Positional]
-    """Run folder; or a packed recognizer, or the name of a model that ships (`prompts`, `adapted`,
-    `hybrid`): these, and all hybrids, have no report, the score is printed."""
+    """Run folder; or a packed recognizer, or the name of a model that ships (`prompts`, `hybrid`):
+    these, and all hybrids, have no report, the score is printed."""
     corpus: str | None = None
     """Score on another corpus: `prompts` or the path of a manifest; print only, no report."""
     sclite: Path | None = None

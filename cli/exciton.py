@@ -1,6 +1,7 @@
 """``gossamer exciton``: an exciton of a monolayer in an in-plane electric field."""
 
 import dataclasses
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -65,6 +66,8 @@ def main(words: list[str]) -> int:
         return 0
     material = _choose(arguments)
     fields = parse_fields(arguments.field)
+    # SciPy, loaded later, reads it: more threads make eigenproblems of this size slower.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import jax
     from rich.console import Console
 

@@ -67,7 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     cluster = None
     if arguments[0] == "--cluster":
-        cluster, arguments = "".join(arguments[1:2]), arguments[2:] or [""]
+        cluster, arguments = "".join(arguments[1:2]), arguments[2:]
+        if not arguments:
+            print("gossamer: `--cluster CLUSTER` stands before a command.", file=sys.stderr)
+            return 2
     if arguments[0] not in COMMANDS:
         print(
             f"gossamer: no command {arguments[0]!r}; choose from {', '.join(COMMANDS)}.",

@@ -39,8 +39,7 @@ class Arguments(SearchOptions):
     """Audio files (WAV, FLAC, OGG, MP3), one channel each; with `--stream` also `-`, raw samples of
     16 bits from standard input, at the model's sample rate."""
     pretrained: str = "prompts"
-    """Name of a model that ships with gossamer: `prompts`, `adapted` (makes fewer errors), or
-    `hybrid`."""
+    """Name of a model that ships with gossamer: `prompts` or `hybrid`."""
     run: Path | None = None
     """Run folder of your own model, instead of `pretrained`."""
     runtime: Literal["jax", "onnx"] = "jax"

@@ -140,7 +140,7 @@ class Spectrum:
         if np.ndim(self.field):
             raise ValueError(
                 f"`wavefunction` takes a spectrum of one field, got fields of shape "
-                f"{np.shape(self.field)}; solve for that field alone."
+                f"{np.shape(self.field)}; take one, `jax.tree.map(lambda leaf: leaf[0], spectrum)`."
             )
         coefficients = self.coefficients[self._place(name)]
         r, angle = jnp.hypot(x, y), jnp.arctan2(y, x)

@@ -5,7 +5,7 @@ once a field brings in a length.  Tell the fit which to leave free; it returns h
 fix them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -81,16 +81,18 @@ def fit_material(
         np.array([getattr(line, key) for line in lines]) for key in ("photon_energy", "error")
     )
 
-    def residuals(values: jax.Array) -> jax.Array:
+    def residuals(values: jax.Array) -> tuple[jax.Array, jax.Array]:
         material = _replace(start, free, values)
         spectrum = solve_exciton(material, fields, states=states, basis=basis, steps=steps)
         computed = spectrum.energies.real[places, columns] + material.band_gap
-        return (computed - measured) / errors
+        found = (computed - measured) / errors
+        return found, found
 
+    linearize = _remember_last(jax.jit(jax.jacfwd(residuals, has_aux=True)))
     found = least_squares(
-        jax.jit(residuals),
+        lambda values: linearize(values)[1],
         _values(start, free),
-        jac=jax.jit(jax.jacfwd(residuals)),  # pyright: ignore[reportArgumentType]
+        jac=lambda values: linearize(values)[0],  # pyright: ignore[reportArgumentType]
         x_scale="jac",
         bounds=([LOWEST.get(name, -np.inf) for name in free], np.inf),
     )
@@ -104,7 +106,19 @@ def fit_material(
         name: float("inf" if lost else np.sqrt(variance) * _slope(material, name))
         for name, variance, lost in zip(free, variances, loose, strict=True)
     }
-    return Fit(material, deviations, found.fun * errors, found.nfev + found.njev)
+    return Fit(material, deviations, found.fun * errors, found.nfev)
+
+
+def _remember_last(function: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
+    """`function`, which is not called again for the values that it was called for last."""
+    known: list[Any] = [None, None]
+
+    def call(values: np.ndarray) -> Any:
+        if known[0] is None or not np.array_equal(values, known[0]):
+            known[:] = values.copy(), jax.device_get(function(values))
+        return known[1]
+
+    return call
 
 
 def _values(material: Material, free: Sequence[str]) -> np.ndarray:

@@ -290,8 +290,7 @@ def pretrained(name: str = "prompts") -> Recognizer:
     """Loads a recognizer that ships with gossamer.
 
     Args:
-        name: ``prompts``, trained on the bundled telephone prompts alone, or ``adapted``, which had
-            learned from synthetic speech before and makes fewer errors.
+        name: ``prompts``, trained on synthetic speech and then on the bundled telephone prompts.
 
     Raises:
         ValueError: if there is no recognizer of that name.

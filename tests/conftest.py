@@ -24,6 +24,7 @@ import soundfile
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # which SciPy reads when it is loaded
 if jax.__version_info__ < (0, 11):  # whose old emitter of fused loops takes half the time
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"

@@ -321,6 +321,7 @@ def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, ca
         "lm: ": ["evaluate", "prompts", "--language-model", "lm", "--beam", "2"],
         "`--source-model` needs": ["transcribe", "0.wav", "--source-model", "lm", "--beam", "2"],
         "`--tune` chooses": ["evaluate", "prompts", "--tune"],
+        "`--cluster CLUSTER` stands before": ["--cluster", "slurm"],
         "`--cluster` is for train speech": ["--cluster", "slurm", "evaluate", "prompts"],
         "such as localhost:12345,2,0": ["--cluster", "pbs", "train", "vision"],
         "`--number`": ["alternatives", "prompts", "--output", "n.jsonl", "--number", "17"],

@@ -194,13 +194,6 @@ def test_the_header_is_plain_json(model, tmp_path):
     assert json.loads(header["__metadata__"]["config"])["seed"] == 7
 
 
-def test_models_that_ship_may_read_together():
-    models = [recognizer.pretrained(name) for name in ("adapted", "prompts")]
-    assert models[0].vocabulary == models[1].vocabulary
-    assert models[0].model == models[1].model
-    assert recognizer.combine(models).partners[0].config == models[1].config
-
-
 def test_unknown_pretrained_name_lists_the_known():
     with pytest.raises(ValueError, match="`name` must be one of"):
         recognizer.pretrained("absent")
