@@ -17,6 +17,7 @@ and 16 test texts are explained.  It prints, as means over the seeds with their 
 clause with the largest one; Sag of the spans themselves stands in rows of their own.
 
 Each seed's results are a line in the file given by --results; the same command goes on from there.
+Lines of another number of subsets are left alone.
 """
 
 import argparse
@@ -210,7 +211,9 @@ def main():
     parser.add_argument("--results", type=Path, help="by default faithfulness-CORPUS.jsonl")
     options = parser.parse_args()
     path = options.results or Path(f"faithfulness-{options.corpus}.jsonl")
-    done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    usual = parser.get_default("subsets")  # of lines that do not tell
+    done = [line for line in lines if line.get("subsets", usual) == options.subsets]
     corpus = data.load_corpus(options.corpus)
     compiled: set[str] = set()
     for seed in range(len(done), options.seeds):
@@ -267,7 +270,8 @@ def run_seed(corpus: data.Corpus, seed: int, num_subsets: int, compiled: set[str
         if method in SUSPICIONS:
             found[method]["AUC"] = faithfulness.mislabel_auc(SUSPICIONS[method](problem), wrong)
         print(f"  {method}: {found[method]}", flush=True)
-    return {"accuracy": accuracy, "seed": seed, "methods": found | agree_by_span(problem)}
+    methods = found | agree_by_span(problem)
+    return {"accuracy": accuracy, "seed": seed, "subsets": num_subsets, "methods": methods}
 
 
 def prepare(corpus: data.Corpus, seed: int) -> tuple[Problem, float, np.ndarray]:

@@ -15,12 +15,12 @@ without a word.  dattri projects gradients at random by default; both ways are t
 
 import argparse
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import jax
 import torch_classifier
-from torch_classifier import find
 
 from gossamer.core.attribution import Blocks, Padding, gradient_dot, sketch_gradients
 from gossamer.language.losses import Nll
@@ -51,10 +51,11 @@ def main():
         "gossamer, forward, with all padding": ours(query, "forward", 25, None),
         "gossamer, gradients": ours(query, "gradient", 25),
     }
-    if options.peers:
-        contenders |= peers(options.peers, model, params, train, query)
     sizes = options.train, options.turns
-    torch_classifier.report("One query", contenders, *sizes, scores=True)
+    with tempfile.TemporaryDirectory() as folder:  # of what Captum reads each time
+        if options.peers:
+            contenders |= peers(options.peers, model, params, train, query, Path(folder))
+        torch_classifier.report("One query", contenders, *sizes, scores=True)
     many = torch_classifier.draw(options.queries, 2)
     contenders = {
         "gossamer, gradients": ours(many, "gradient", 25),
@@ -63,7 +64,7 @@ def main():
     torch_classifier.report(f"{options.queries} queries", contenders, *sizes, scores=False)
 
 
-def peers(names, model, params, train, query) -> dict[str, Any]:
+def peers(names, model, params, train, query, folder: Path) -> dict[str, Any]:
     """Captum's modes and dattri's, as functions; those that are asked for."""
     network = torch_classifier.build_torch(model, params)
     texts, asked = torch_classifier.torch_texts(train), torch_classifier.torch_texts(query)
@@ -72,16 +73,16 @@ def peers(names, model, params, train, query) -> dict[str, Any]:
         return torch_classifier.torch_batches(texts, size)
 
     found = {}
-    for name, modes in (("captum", captum_modes), ("dattri", dattri_modes)):
-        if name in names:
-            found |= modes(find("torch"), network, load, asked)
+    if "captum" in names:
+        found |= captum_modes(network, load, asked, folder / "checkpoint.pt")
+    if "dattri" in names:
+        found |= dattri_modes(network, load, asked)
     return found
 
 
-def captum_modes(torch, network, batches, asked):
-    captum, influence = find("captum"), find("captum.influence")
-
-    path = Path(tempfile.mkdtemp()) / "checkpoint.pt"
+def captum_modes(network, batches, asked, path):
+    torch = import_module("torch")
+    captum, influence = import_module("captum"), import_module("captum.influence")
     torch.save(network.state_dict(), path)
 
     def load(network, path):
@@ -117,8 +118,9 @@ def captum_modes(torch, network, batches, asked):
     }
 
 
-def dattri_modes(torch, network, batches, asked):
-    tracin, task_module = find("dattri.algorithm.tracin"), find("dattri.task")
+def dattri_modes(network, batches, asked):
+    torch = import_module("torch")
+    tracin, task_module = import_module("dattri.algorithm.tracin"), import_module("dattri.task")
 
     def loss(params, example):
         ids, label = example

@@ -73,6 +73,11 @@ def main():
     parser.add_argument("--steps", type=int, default=TranslationConfig().optimizer.steps)
     parser.add_argument("--model", choices=("tiny", "small", "base"), default="small")
     options = parser.parse_args()
+    changed = "".join(
+        f"-{getattr(options, name)}"
+        for name in ("model", "steps")
+        if getattr(options, name) != parser.get_default(name)
+    )
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}, {options.seeds} seeds")
     rows = []
     for setting, name, rate in itertools.product(options.settings, options.methods, options.rates):
@@ -83,7 +88,7 @@ def main():
             config = configure(setting, METHODS[name], rate, seed, options)
             shown = "" if name in WITHOUT_RATE else f"-{rate:g}"
             folder = f"{setting}-{name.replace(', ', '-').replace(' ', '-')}{shown}-{seed}"
-            results.append(train(config, options.folder / folder))
+            results.append(train(config, options.folder / f"{folder}{changed}"))
         rows.append((setting, name, None if name in WITHOUT_RATE else rate, results))
     print_table(rows)
 

@@ -22,7 +22,7 @@ from gossamer.core import learners, sparsification, training
 from gossamer.core.error_feedback import error_feedback
 from gossamer.core.low_rank import power_sgd
 from gossamer.core.selection import SORTED
-from gossamer.speech import recipe
+from gossamer.speech import experiment, recipe
 from gossamer.speech.run_config import LearnersConfig, SpeechConfig
 from gossamer.speech.transducer import Transducer
 from gossamer.speech.transducer_config import PRESETS
@@ -61,12 +61,7 @@ def report(title: str, contenders, turns: int) -> None:
 
 def init_shapes(preset: str):
     model = Transducer(PRESETS[preset], VOCABULARY)
-
-    def init():
-        inputs = jnp.zeros((1, 8, recipe.NUM_FEATURES)), jnp.zeros((1, 8))
-        return model.init(jax.random.key(0), *inputs, jnp.zeros((1, 2), jnp.int32))
-
-    return {"params": jax.eval_shape(init)["params"]}
+    return jax.eval_shape(lambda: experiment.initial_parameters(model, seed=0))
 
 
 def build_links(shapes):

@@ -16,13 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import kaldialign
-
 from gossamer.speech import experiment, recognizer
 from gossamer.speech.corpora.corpus import telephone_prompts
 from gossamer.speech.deployment.arithmetic import Arithmetic
 from gossamer.speech.deployment.export import export
 from gossamer.speech.transcriber.transcriber import Search, Transcriber
+from gossamer.speech.word_error import word_error_rate
 
 RECORDING = Path(__file__).parents[1] / "speech/prompts/agent-pass.flac"
 STARTS = 5
@@ -52,8 +51,8 @@ def main():
                 beam: [found.text for found in recognizer.transcribe(model, waveforms, beam=beam)]
                 for beam in (1, options.beam)
             }
-            rates = "".join(f"{error_rate(references, texts):8.1f}" for texts in heard.values())
-            print(f"{f'{name} JAX':22}{rates}", flush=True)
+            rates = [100 * word_error_rate(references, texts).rate for texts in heard.values()]
+            print(f"{f'{name} JAX':22}" + "".join(f"{rate:8.1f}" for rate in rates), flush=True)
             kinds: list[Arithmetic] = ["float"]
             if model.config.quantize is not None:
                 kinds.append("integer")
@@ -67,19 +66,12 @@ def main():
                 for beam, texts in heard.items():
                     search = Search(beam=beam, prune=math.inf)
                     found = [transcriber.transcribe(x, search)[0].text for x in waveforms]
-                    row += f"{error_rate(references, found):8.1f}"
+                    row += f"{100 * word_error_rate(references, found).rate:8.1f}"
                     same += f"{sum(a == b for a, b in zip(texts, found, strict=True)):8}"
                 seconds, memory = min(start(path) for _ in range(STARTS))
                 size = sum(sizes.values()) / 1e6
                 print(f"{f'{name} {kind}':22}{row}{same}{size:8.2f}", end="")
                 print(f"{seconds:10.2f}{memory / 1e6:10.0f}", flush=True)
-
-
-def error_rate(references: list[str], texts: list[str]) -> float:
-    """Percent of wrong words."""
-    pairs = zip(references, texts, strict=True)
-    errors = sum(kaldialign.edit_distance(a.split(), b.split())["total"] for a, b in pairs)
-    return 100 * errors / sum(len(text.split()) for text in references)
 
 
 def start(path: Path) -> tuple[float, int]:

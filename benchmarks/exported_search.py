@@ -15,10 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import kaldialign
-
 from gossamer.speech.corpora.corpus import telephone_prompts
 from gossamer.speech.transcriber.transcriber import Search, Transcriber
+from gossamer.speech.word_error import word_error_rate
 
 PRUNES = (math.inf, 8.0, 6.0, 5.0, 4.0)
 
@@ -80,18 +79,9 @@ def main():
             row += f"{one.calls / duration:10.1f}{one.rows / one.calls:8.1f}"
             row += f"{1e3 * one.seconds / duration:8.2f}"
         same = sum(a == b for a, b in zip(labels, unpruned, strict=True))
-        print(
-            f"{prune:>6g}{error_rate([x.text for x in utterances], texts):8.1f}{same:6}"
-            f"{row}{1e3 * seconds / duration:12.2f}",
-            flush=True,
-        )
-
-
-def error_rate(references: list[str], texts: list[str]) -> float:
-    """Percent of wrong words."""
-    pairs = zip(references, texts, strict=True)
-    errors = sum(kaldialign.edit_distance(a.split(), b.split())["total"] for a, b in pairs)
-    return 100 * errors / sum(len(text.split()) for text in references)
+        wrong = word_error_rate([x.text for x in utterances], texts).rate
+        row += f"{1e3 * seconds / duration:12.2f}"
+        print(f"{prune:>6g}{100 * wrong:8.1f}{same:6}{row}", flush=True)
 
 
 if __name__ == "__main__":

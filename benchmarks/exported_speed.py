@@ -20,15 +20,14 @@ real-time factors and the bytes of all files that a search needs.
 import argparse
 import dataclasses
 import gc
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from turns import timed
 
 from gossamer.core.quantized import Quantized
 from gossamer.core.quantized_variables import deploy_variables
@@ -157,16 +156,6 @@ def encode(small: Recognizer, waveforms: list[np.ndarray]) -> list[np.ndarray]:
     return vectors
 
 
-def timed(function: Any, rounds: int) -> float:
-    function()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def time_encoder(transcriber: Transcriber, waveforms: list[np.ndarray], rounds: int) -> float:
     return timed(lambda: [transcriber.encode(waveform) for waveform in waveforms], rounds)
 
@@ -258,19 +247,32 @@ def time_xla(
     )
 
 
+def pair(word: str) -> tuple[str, str]:
+    """NAME=RUN in two."""
+    name, run = word.split("=", 1)
+    return name, run
+
+
 def main():
     parser = argparse.ArgumentParser(description="Real-time factors of exported recognizers.")
-    parser.add_argument("--recognizers", nargs="*", default=[], help="NAME=RUN, quantized ones")
-    parser.add_argument("--external", nargs="+", required=True, help="run, or NAME=RUN each")
-    parser.add_argument("--source", nargs="+", required=True)
+    parser.add_argument(
+        "--recognizers", nargs="*", type=pair, default=[], help="NAME=RUN, quantized ones"
+    )
+    parser.add_argument(
+        "--external", nargs="+", type=pair, required=True, help="NAME=RUN, of float32 and each name"
+    )
+    parser.add_argument("--source", nargs="+", type=pair, required=True, help="likewise")
     parser.add_argument("--seconds", type=float, default=40.0, help="of recordings")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--xla", nargs="*", default=[], help="names to run in JAX too")
     parser.add_argument("--prune", type=float, default=6.0, help="see `Search`")
     parser.add_argument("--beams", type=int, nargs="+", default=BEAMS)
     options = parser.parse_args()
-    recognizers = {"float32": "prompts"} | dict(pair.split("=") for pair in options.recognizers)
-    models = {kind: dict(pair.split("=") for pair in getattr(options, kind)) for kind in MODELS}
+    recognizers = {"float32": "prompts"} | dict(options.recognizers)
+    models = {kind: dict(getattr(options, kind)) for kind in MODELS}
+    for kind, runs in models.items():
+        if missing := recognizers.keys() - runs.keys():
+            parser.error(f"--{kind} lacks the runs of {', '.join(sorted(missing))}")
     waveforms, total = [], 0.0
     for utterance in telephone_prompts().test:
         if total < options.seconds:

@@ -54,7 +54,7 @@ def transform_steps(waveform: jax.Array) -> jax.Array:
     previous = jnp.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
     povey = jnp.hanning(WINDOW) ** 0.85
     spectrum = jnp.fft.rfft((frames - 0.97 * previous) * povey[None], TRANSFORM_SIZE)[:, :-1]
-    _, filters = filter_bank.build(SAMPLE_RATE)
+    _, filters = filter_bank.build(SAMPLE_RATE, WINDOW)
     energies = features._product(spectrum.real**2 + spectrum.imag**2, filters)
     return jnp.log(jnp.maximum(energies, features.ENERGY_FLOOR))
 

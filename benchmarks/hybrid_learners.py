@@ -26,6 +26,7 @@ import numpy as np
 import rate_figure
 from rich.console import Console
 
+from gossamer.core import whole_file
 from gossamer.speech import training_data, word_error
 from gossamer.speech.corpora import corpus
 from gossamer.speech.hybrids import (
@@ -76,7 +77,7 @@ def main():
     for number, batch, rate, seed, method in grid:
         config = configure(study.run, METHODS[method], number, batch, rate, seed, options.steps)
         name = f"{method.replace(' ', '-')}-{number}-{batch}-{rate:g}-{seed}-{options.steps}"
-        found = study.train(config, options.folder / name)
+        found = study.train(config, options.folder / options.run.name / name)
         shown = f"{'diverged':>8}"
         if found is not None:
             shown = (
@@ -130,7 +131,7 @@ class Study:
         stored = folder / "result.json"
         if not stored.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            stored.write_text(json.dumps(self._measure(config, folder)))
+            whole_file.write_text(stored, json.dumps(self._measure(config, folder)))
         return json.loads(stored.read_text())
 
     def _measure(self, config: HybridRun, folder: Path) -> dict[str, float] | None:

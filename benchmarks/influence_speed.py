@@ -13,12 +13,12 @@ turns in one process on one core; seconds are those of the processor, for 1,000 
 
 import argparse
 import warnings
+from importlib import import_module
 from typing import Any
 
 import jax
 import optax
 import torch_classifier
-from torch_classifier import find
 
 from gossamer.core.attribution import CG, Blocks, Hessian, influence_function
 from gossamer.language.losses import Nll
@@ -64,7 +64,7 @@ def main():
 
 def pydvl_mode(network, data, options) -> dict[str, Any]:
     texts, asked = data
-    torch, influence = find("torch"), find("pydvl.influence.torch")
+    torch, influence = import_module("torch"), import_module("pydvl.influence.torch")
 
     def run():
         method = influence.CgInfluence(
@@ -82,8 +82,9 @@ def pydvl_mode(network, data, options) -> dict[str, Any]:
 
 def dattri_mode(network, data, options) -> dict[str, Any]:
     texts, asked = data
-    torch = find("torch")
-    functions, task_module = find("dattri.algorithm.influence_function"), find("dattri.task")
+    torch = import_module("torch")
+    functions = import_module("dattri.algorithm.influence_function")
+    task_module = import_module("dattri.task")
 
     def loss(params, examples):
         ids, labels = examples

@@ -3,7 +3,7 @@
     python benchmarks/large_step.py --figure large_step.png
 
 Six learners train an MLP 64-50-50-10 on 1,500 images of 8 x 8 pixels, with plain SGD from identical
-weights; seeds differ in the batches drawn.  The first table counts the seeds, out of 8, whose mean
+weights; seeds differ in the batches drawn.  The second table counts the seeds, out of 8, whose mean
 weights have a training loss below 0.5 after 500 steps, in three settings:
 
     A   batch 250, one initial weight vector; the six batches are the whole training set, so that

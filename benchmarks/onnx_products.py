@@ -11,13 +11,11 @@ DynamicQuantizeLSTM.
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 import onnxruntime
+from turns import timed
 
 from gossamer.core.quantized import Quantized
 from gossamer.speech.deployment import arithmetic
@@ -63,16 +61,6 @@ def load(graph: Graph) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(graph.to_model().SerializeToString(), options)
-
-
-def timed(run: Callable, rounds: int) -> float:
-    run()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def operand(kind: str, rows: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from jax.experimental import topologies
 from gossamer.core import gossip, learners, nodes, overlap, phases, topology, training
 from gossamer.core.microbatches import Loss
 from gossamer.core.topology import Topology
-from gossamer.speech import recipe
+from gossamer.speech import experiment, recipe
 from gossamer.speech.run_config import LearnersConfig, SpeechConfig
 from gossamer.speech.transducer import Transducer
 from gossamer.speech.transducer_config import PRESETS
@@ -141,17 +141,12 @@ def speech(preset: str) -> Model:
     alone = LearnersConfig(algorithm="ssgd")
     config = SpeechConfig(model=PRESETS[preset], learners=alone)
     model = Transducer(config.model, vocabulary_size=29)
-
-    def init():
-        inputs = jnp.zeros((1, 8, recipe.NUM_FEATURES)), jnp.zeros((1, 8))
-        return model.init(jax.random.key(0), *inputs, jnp.zeros((1, 2), jnp.int32))
-
     samples = shape(RECORDINGS, SECONDS * config.data.sample_rate)
     labels = shape(RECORDINGS, LABELS)
     return Model(
         recipe.loss_function(config, model),
         recipe.optimizer(config, axis_name=None),
-        {"params": jax.eval_shape(init)["params"]},
+        jax.eval_shape(lambda: experiment.initial_parameters(model, seed=0)),
         {
             "waveform": samples,
             "waveform_paddings": samples,

@@ -12,9 +12,8 @@ float models, see docs/results.md; nothing is chosen here.
 
 import argparse
 
-import kaldialign
 import numpy as np
-from prompts_paired import RESAMPLES, percent
+from prompts_paired import difference, percent, wrong_words
 
 from gossamer.speech import evaluation, experiment, language_model_run
 from gossamer.speech.corpora import corpus
@@ -33,21 +32,24 @@ def main():
     options = parser.parse_args()
     pairs = list(zip(options.external, options.source, strict=True))
     prompts = corpus.telephone_prompts()
-    words = [len(text.split()) for text in prompts.dev.texts + prompts.test.texts]
+    references = prompts.dev.texts + prompts.test.texts
+    lengths = np.array([len(text.split()) for text in references])
     rows = [(name, pair) for name in options.recognizers for pair in [*pairs, None]]
     first = None
     print(f"{'recognizer':24}{'language models':40}{'dev WER':>8}{'test WER (95%)':>22}{'CER':>6}")
     for name, pair in rows:
         models = pair and fuse(pair, options.weights, options.length_reward)
         dev, test = (read(name, models, split) for split in (prompts.dev, prompts.test))
-        errors = np.concatenate([count(prompts.dev, dev), count(prompts.test, test)])
+        heard = [found.text for found in (*dev.transcripts, *test.transcripts)]
+        errors = wrong_words(references, heard)
         first = errors if first is None else first
         rate = test.errors
         interval = f"{percent(rate.rate):.1f} ({percent(rate.low):.1f} to {percent(rate.high):.1f})"
         print(
             f"{name:24}{', '.join(pair or ['none']):40}{percent(dev.errors.rate):8.1f}"
             f"{interval:>22}{percent(rate.character_error_rate):6.1f}"
-            f"  both {percent(errors.sum() / sum(words)):.1f}, {difference(errors - first, words)}",
+            f"  both {percent(errors.sum() / lengths.sum()):.1f}, "
+            f"{difference(errors - first, lengths)}",
             flush=True,
         )
 
@@ -64,23 +66,6 @@ def read(name, fused, utterances) -> evaluation.Evaluation:
     recognizer = experiment.find_recognizer(name)
     return evaluation.evaluate(
         recognizer, utterances, timed=False, beam=BEAM, language_models=fused
-    )
-
-
-def count(utterances, found):
-    """Wrong words of each utterance."""
-    pairs = zip(utterances.texts, found.transcripts, strict=True)
-    counts = (kaldialign.edit_distance(text.split(), heard.text.split()) for text, heard in pairs)
-    return np.array([errors["total"] for errors in counts])
-
-
-def difference(change, words) -> str:
-    """Of word error rates, with its interval."""
-    words = np.array(words)
-    draws = np.random.default_rng(0).integers(len(words), size=(RESAMPLES, len(words)))
-    low, high = np.percentile(change[draws].sum(1) / words[draws].sum(1), [2.5, 97.5])
-    return (
-        f"{percent(change.sum() / words.sum()):+.1f} ({percent(low):+.1f} to {percent(high):+.1f})"
     )
 
 

@@ -10,6 +10,7 @@ plus between them read together.
 """
 
 import argparse
+from collections.abc import Sequence
 
 import kaldialign
 import numpy as np
@@ -45,28 +46,37 @@ def print_table(counts: dict[str, list[np.ndarray]]) -> None:
     lengths = np.array([len(utterance.text.split()) for utterance in held_out()])
     errors = {name: np.mean(runs, axis=0) for name, runs in counts.items()}
     first, *others = errors
-    draws = np.random.default_rng(0).integers(len(lengths), size=(RESAMPLES, len(lengths)))
     print(f"{'':40}{'WER, %':>8}{'difference (95%)':>26}")
     print(f"{first:40}{percent(errors[first].sum() / lengths.sum()):8.1f}")
     for name in others:
-        change = errors[name] - errors[first]
-        low, high = np.percentile(change[draws].sum(1) / lengths[draws].sum(1), [2.5, 97.5])
-        shown = f"{percent(change.sum() / lengths.sum()):+.1f}"
-        interval = f"({percent(low):+.1f} to {percent(high):+.1f})"
         rate = percent(errors[name].sum() / lengths.sum())
-        print(f"{name:40}{rate:8.1f}{shown:>10}{interval:>16}")
+        print(f"{name:40}{rate:8.1f}{difference(errors[name] - errors[first], lengths):>26}")
+
+
+def difference(change: np.ndarray, lengths: np.ndarray) -> str:
+    """Of two word error rates in points, with its interval by a paired bootstrap.
+
+    Args:
+        change: ``[utterances]``, wrong words more than in the other run.
+        lengths: ``[utterances]``, words of the references.
+    """
+    draws = np.random.default_rng(0).integers(len(lengths), size=(RESAMPLES, len(lengths)))
+    low, high = np.percentile(change[draws].sum(1) / lengths[draws].sum(1), [2.5, 97.5])
+    shown = percent(change.sum() / lengths.sum())
+    return f"{shown:+.1f} ({percent(low):+.1f} to {percent(high):+.1f})"
 
 
 def count_errors(name: str, utterances: list[corpus.Utterance]) -> np.ndarray:
     """Wrong words of each utterance."""
     model = recognizer.combine([experiment.find_recognizer(each) for each in name.split("+")])
     read = recognizer.transcribe(model, [utterance.waveform for utterance in utterances])
-    return np.array(
-        [
-            kaldialign.edit_distance(utterance.text.split(), heard.text.split())["total"]
-            for utterance, heard in zip(utterances, read, strict=True)
-        ]
-    )
+    return wrong_words([each.text for each in utterances], [heard.text for heard in read])
+
+
+def wrong_words(references: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """Of each text against its reference."""
+    pairs = zip(references, texts, strict=True)
+    return np.array([kaldialign.edit_distance(a.split(), b.split())["total"] for a, b in pairs])
 
 
 def percent(share):

@@ -57,6 +57,7 @@ def main():
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     options = parser.parse_args()
+    other_rate = "" if options.rate == parser.get_default("rate") else f"-{options.rate:g}"
     options.folder.mkdir(parents=True, exist_ok=True)
     lists = options.folder / "nbest.jsonl"
     prompts = corpus.telephone_prompts()
@@ -64,7 +65,7 @@ def main():
     found: dict[str, list[np.ndarray]] = {}
     for change in dict.fromkeys(["plain", *options.changes]):
         for seed in options.seeds:
-            name = f"{change.replace(' ', '-')}-{options.steps}-{seed}"
+            name = f"{change.replace(' ', '-')}-{options.steps}{other_rate}-{seed}"
             errors = read_results().get(name)
             if errors is None:
                 folder = options.folder / name

@@ -91,6 +91,14 @@ class Network:
         return ["ip", "netns", "exec", self._names[i]]
 
     def __enter__(self):
+        try:
+            self._build()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _build(self) -> None:
         own_name = subprocess.check_output(["hostname"], text=True).strip()
         switch = f"{self._name}-switch"
         run(f"ip netns add {switch}")
@@ -113,7 +121,6 @@ class Network:
                 f"ip netns exec {name} tc qdisc add dev {link} root tbf rate {self._megabits}mbit "
                 f"burst {burst}kb latency 50ms"
             )
-        return self
 
     def __exit__(self, *_):
         for name in [*self._names, f"{self._name}-switch"]:

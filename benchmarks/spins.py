@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from turns import alternate
 
 from gossamer.physics.magnetism.estimates import ISING
 from gossamer.physics.spins import (
@@ -190,22 +191,11 @@ def copy_bandwidth() -> float:
     return 2 * source.nbytes / min(times)
 
 
-def take_turns(contenders: dict[str, Callable]) -> dict[str, list[float]]:
-    """Seconds of processor time of each contender, in turns after one that does not count."""
-    times = {name: [] for name in contenders}
-    for turn in range(1 + TURNS):
-        for name, run in contenders.items():
-            start = time.process_time()
-            jax.block_until_ready(run())
-            if turn:
-                times[name].append(time.process_time() - start)
-    return times
-
-
 def report(title: str, contenders: dict[str, tuple[Callable, float]], floor: float = 0.0) -> None:
     """Medians of updates per nanosecond; the second of a pair is the number of updates."""
     print(title, flush=True)
-    times = take_turns({name: run for name, (run, _) in contenders.items()})
+    runs = {name: run for name, (run, _) in contenders.items()}
+    times = alternate(runs, TURNS, clock=time.process_time)
     rates = {name: contenders[name][1] / np.median(times[name]) / 1e9 for name in contenders}
     fastest = max((rate for name, rate in rates.items() if "gossamer" not in name), default=0.0)
     for name, rate in rates.items():

@@ -3,16 +3,18 @@
 For the scripts beside this file that time scores of influence.
 """
 
-import importlib
+import functools
 import statistics
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import stats
+from turns import alternate
 
 from gossamer.language.encoder_config import EncoderConfig
 from gossamer.language.models import Classifier
@@ -33,11 +35,6 @@ def draw(number: int, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def find(name: str) -> Any:
-    """A module of a peer, unknown to type checkers."""
-    return importlib.import_module(name)
-
-
 def build() -> tuple[Classifier, Any]:
     """The classifier and its parameters, which are random."""
     model = Classifier(CONFIG, VOCABULARY, CLASSES)
@@ -46,14 +43,14 @@ def build() -> tuple[Classifier, Any]:
 
 def torch_texts(texts: dict[str, np.ndarray]) -> Any:
     """The same texts as a dataset of PyTorch."""
-    torch = find("torch")
+    torch = import_module("torch")
     ids, labels = (torch.tensor(texts[name]).long() for name in ("ids", "label"))
     return torch.utils.data.TensorDataset(ids, labels)
 
 
 def torch_batches(texts: Any, size: int) -> Any:
     """A loader of batches without the padding that all their texts have."""
-    data = find("torch").utils.data
+    data = import_module("torch").utils.data
 
     def collate(pairs):
         ids, labels = data.default_collate(pairs)
@@ -64,7 +61,7 @@ def torch_batches(texts: Any, size: int) -> Any:
 
 def build_torch(model: Classifier, params: Any) -> Any:
     """The classifier in PyTorch with the same parameters; its logits are compared."""
-    torch = find("torch")
+    torch = import_module("torch")
     nn = torch.nn
 
     def tensor(x):
@@ -130,8 +127,17 @@ def build_torch(model: Classifier, params: Any) -> Any:
 
 
 def report(title: str, contenders: dict[str, Callable], train: int, turns: int, scores: bool):
-    """Prints processor seconds for 1,000 of `train` texts, and how far the scores agree."""
-    times, found = take_turns(contenders, turns)
+    """Prints processor seconds for 1,000 of `train` texts, and how far the scores agree.
+
+    On one core they are what a clock would tell if nothing else ran there.
+    """
+    found: dict[str, np.ndarray] = {}
+
+    def keep(name):
+        found[name] = np.asarray(contenders[name]()).reshape(-1)
+
+    runs = {name: functools.partial(keep, name) for name in contenders}
+    times = alternate(runs, turns, clock=time.process_time)
     medians = {name: statistics.median(times[name]) for name in contenders}
     first = next(iter(medians))
     print(f"\n{title}: seconds for 1,000 training texts, ratio to the first, rank correlation")
@@ -143,20 +149,3 @@ def report(title: str, contenders: dict[str, Callable], train: int, turns: int, 
             f"{name:<42}{1000 * seconds / train:9.2f}{seconds / medians[first]:8.1f}x {agreement}",
             flush=True,
         )
-
-
-def take_turns(
-    contenders: dict[str, Callable], turns: int
-) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
-    """Processor seconds of each contender, in turns after one that does not count, and its scores.
-
-    On one core they are what a clock would tell if nothing else ran there.
-    """
-    times, scores = {name: [] for name in contenders}, {}
-    for turn in range(1 + turns):
-        for name, run in contenders.items():
-            start = time.process_time()
-            scores[name] = np.asarray(run()).reshape(-1)
-            if turn:
-                times[name].append(time.process_time() - start)
-    return times, scores

@@ -52,6 +52,7 @@ def main(words: list[str]) -> int:
 
 def _report(study: StudyConfig, folder: Path) -> str:
     """Writes the table and the plots of what is finished, and returns the table."""
+    from ..core import whole_file
     from ..vision import study as studies
     from ..vision import study_results
 
@@ -66,7 +67,7 @@ def _report(study: StudyConfig, folder: Path) -> str:
         *_comparisons(rows, number),
     ]
     text = "\n".join(lines)
-    (folder / "table.txt").write_text(f"{text}\n", encoding="utf-8")
+    whole_file.write_text(folder / "table.txt", f"{text}\n")
     study_results.draw(rows, number, folder / "accuracy.png")
     study_results.draw_rates(rows, folder / "learning_rates.png")
     study_results.draw_slices(rows, folder / "slices.png")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..speech.hybrids import hybrid_folder
-from .search import GraphOptions, SearchOptions, check_hybrid
+from .search import GraphOptions, SearchOptions, check_hybrid, check_transducer
 
 if TYPE_CHECKING:
     from ..speech.corpora.corpus import Corpus
@@ -70,6 +70,7 @@ def main(words: list[str]) -> int:
         return _evaluate_translator(arguments)
     if (hybrid := hybrid_folder.find(arguments.run)) is not None:
         return _evaluate_hybrid(hybrid, arguments)
+    check_transducer(arguments.graph, arguments.run)
     if arguments.tune and arguments.language_model is None:
         raise ValueError("`--tune` chooses the weights of language models; name one.")
     from ..speech import evaluation, experiment, training_data
@@ -110,10 +111,17 @@ def main(words: list[str]) -> int:
 
 def _evaluate_classifier(arguments: Arguments) -> int:
     """Scores an image classifier again."""
-    if arguments != Arguments(run=arguments.run):
-        raise ValueError(f"{arguments.run} holds an image classifier, which takes no options here.")
+    from ..core import packing
     from ..vision import experiment
 
+    path = Path(arguments.run) / experiment.PACKED
+    if packing.read_format(path) == "gossamer-classifier-1":
+        raise ValueError(
+            f"{arguments.run} classifies texts; its accuracy is in result.json, and `gossamer "
+            "explain` asks it."
+        )
+    if arguments != Arguments(run=arguments.run):
+        raise ValueError(f"{arguments.run} holds an image classifier, which takes no options here.")
     experiment.score_run(arguments.run)
     return 0
 

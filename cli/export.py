@@ -64,6 +64,7 @@ def main(words: list[str]) -> int:
     if arguments.source_model is not None and arguments.language_model is None:
         raise ValueError("`--source-model` needs `--language-model`, which takes its place.")
     if arguments.stablehlo is not None:
+        _check_stablehlo(arguments)
         from ..speech.deployment import stablehlo
 
         size = stablehlo.export(_find(arguments), arguments.stablehlo, seconds=arguments.seconds)
@@ -85,6 +86,18 @@ def main(words: list[str]) -> int:
         print(f"{name:<12}{size / 1e6:8.2f} MB", file=sys.stderr)
     print(f"python {arguments.output} recording.wav", file=sys.stderr)
     return 0
+
+
+def _check_stablehlo(arguments: Arguments) -> None:
+    """Refuses the options of a folder."""
+    used = ("model", "quantize", "stablehlo", "seconds")
+    plain = Arguments(**{name: getattr(arguments, name) for name in used})
+    for field in dataclasses.fields(arguments):
+        if getattr(arguments, field.name) != getattr(plain, field.name):
+            option = field.name.replace("_", "-")
+            raise ValueError(
+                f"`--stablehlo` searches greedily in one file; leave out `--{option}`."
+            )
 
 
 def _find(arguments: Arguments) -> "Recognizer":

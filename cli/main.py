@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("GOSSAMER_DEBUG"):
             raise
         print(f"gossamer: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, FloatingPointError) else 2
 
 
 def _join(cluster: str, arguments: list[str]) -> None:

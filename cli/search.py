@@ -134,6 +134,16 @@ class GraphOptions:
         return dataclasses.replace(found, **given)
 
 
+def check_transducer(graph: GraphOptions, name: str) -> None:
+    """Refuses the options of a hybrid's search.
+
+    Raises:
+        ValueError: if there are such.
+    """
+    if graph != GraphOptions():
+        raise ValueError(f"{name} is a transducer, which has no graph; leave out `--graph.*`.")
+
+
 def check_hybrid(options: SearchOptions, name: str) -> None:
     """Refuses the options of a transducer's search.
 

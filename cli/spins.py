@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,8 @@ import tyro
 DESCRIPTION = """Simulate a layered magnet: Curie temperature against layers, order, hysteresis.
 
 It writes curie.csv, order.csv, loops.csv, five PNG figures and spins.html. A stopped run is
-continued by the same command, and ends with the same bits.
+continued by the same command, and ends with the same bits. A part that fails, as where Binder
+cumulants do not cross, is named at the end and left out.
 
 examples:
   gossamer spins --material VSe2 --layers 1:8
@@ -91,22 +93,33 @@ def main(words: list[str]) -> int:
     config = {"magnet": dataclasses.asdict(magnet), "settings": dataclasses.asdict(settings)}
     folder = run_folder.open_run(folder, config, seed=settings.seed)
     found = spin_study.read_parts(folder)
+    failed: dict[str, ValueError] = {}
     with (
         interruption.Interruption() as stop,
         progress.Amount(len(parts), "parts") as amount,
     ):
-        for place, (name, compute) in enumerate(parts.items()):
+        for number, (name, compute) in enumerate(parts.items(), start=1):
             if name not in found:
-                found[name] = spin_study.run_part(name, compute, settings.seed)
-                spin_study.write_part(folder, name, found[name])
-            amount.report(place + 1, name)
-            if stop.received:
-                return 130
-    ordered = {name: found[name] for name in parts}
+                try:
+                    found[name] = spin_study.run_part(name, compute, settings.seed)
+                    spin_study.write_part(folder, name, found[name])
+                except ValueError as error:
+                    failed[name] = error
+            amount.report(number, name)
+            if stop.received and number < len(parts):
+                print(
+                    f"{stop.received.name} came: stopped after part {number} of {len(parts)}, "
+                    f"saved in {folder}; the same command continues from there.",
+                    file=sys.stderr,
+                )
+                return 128 + stop.received
+    ordered = {name: found[name] for name in parts if name in found}
     spin_study.write_tables(ordered, folder)
     command = shlex.join(["gossamer", "spins", *words])
     print(spin_report.write_figures(magnet, settings, ordered, folder, command))
-    return 0
+    for name, error in failed.items():
+        print(f"gossamer: {name} failed: {error}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def parse_layers(text: str) -> tuple[int, ...]:

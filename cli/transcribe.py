@@ -11,7 +11,7 @@ import tyro
 
 from ..speech import terminal
 from ..speech.hybrids import hybrid_folder
-from .search import GraphOptions, SearchOptions, check_hybrid
+from .search import GraphOptions, SearchOptions, check_hybrid, check_transducer
 
 if TYPE_CHECKING:
     from ..speech.transcript import Transcript
@@ -70,6 +70,7 @@ def main(words: list[str]) -> int:
     if hybrid is not None:
         read = _hybrid_reader(hybrid, arguments)
     else:
+        check_transducer(arguments.graph, str(arguments.run or arguments.pretrained))
         _check_letters(arguments)
         find = _exported_reader if arguments.runtime == "onnx" else _reader
         read = find(arguments)

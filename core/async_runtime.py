@@ -269,9 +269,10 @@ def give_up(failures: dict[int, list[Exception]], num_learners: int) -> Any:
     """Ends a run that nobody is left to finish.
 
     Raises:
-        RuntimeError: always; the first failure of the first learner is its cause.
+        RuntimeError: always; the first failure of the first learner that has one is its cause.
     """
+    cause = failures[min(failures)][0] if failures else None
     raise RuntimeError(
         f"all {num_learners} learners died before `num_updates`; see the first failure, or raise "
         "`max_restarts`."
-    ) from failures[min(failures)][0]
+    ) from cause

@@ -13,6 +13,8 @@ their own.
 import jax
 import jax.numpy as jnp
 
+from .straight_through import positive
+
 PERCENTILE = 99.9  # of arXiv:2108.12074's authors' library, per batch, averaged over batches
 _NUM_CLIPS = 64  # of the grid search, from 1/64 of the maximum to the maximum
 
@@ -68,8 +70,8 @@ def mse_clip(x: jax.Array, axes: Axes = None, *, bits: int) -> jax.Array:
     top = max_clip(x, axes)
 
     def error(fraction):
-        scale = jnp.maximum(fraction * top / levels, jnp.finfo(x.dtype).tiny)
-        restored = jnp.clip(jnp.round(x / scale), -levels, levels) * scale
+        scale = positive(fraction * top * (1 / levels))
+        restored = jnp.clip(jnp.round(x * (1 / scale)), -levels, levels) * scale
         return jnp.mean(jnp.square(x - restored), axis=axes, keepdims=axes is not None)
 
     fractions = jnp.arange(1, _NUM_CLIPS + 1, dtype=x.dtype) / _NUM_CLIPS

@@ -63,6 +63,8 @@ class LearnersConfig:
         Raises:
             ValueError: if there are such, or the engine is not installed.
         """
+        if self.number < 1:
+            raise ValueError(f"`learners.number` must be at least 1, got {self.number}.")
         if not self.asynchronous:
             return
         needed = {"algorithm": "dpsgd", "order": "awc", "diagnose_every": 0}

@@ -39,10 +39,13 @@ def power_sgd(seed: int = 0) -> Compressor:
     def init(arrays, rates):
         key = jax.random.key(seed)
         ranks = [choose_rank(x.shape, rate) for x, rate in zip(arrays, rates, strict=True)]
-        return [
-            jax.random.normal(jax.random.fold_in(key, i), (x.shape[-1], rank)) if rank else None
-            for i, (x, rank) in enumerate(zip(arrays, ranks, strict=True))
-        ]
+
+        def draw(i, x, rank):
+            dtype = jnp.promote_types(x.dtype, jnp.float32)
+            return jax.random.normal(jax.random.fold_in(key, i), (x.shape[-1], rank), dtype)
+
+        numbered = enumerate(zip(arrays, ranks, strict=True))
+        return [draw(i, x, rank) if rank else None for i, (x, rank) in numbered]
 
     def reduce(arrays, rates, memory, step, axis_name):
         del rates, step

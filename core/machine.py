@@ -23,9 +23,10 @@ from typing import Literal, NamedTuple
 from .accelerator import latency as latency
 from .accelerator import real_time_factor as real_time_factor
 from .error_feedback import all_reduce_bytes
+from .selection import CHUNKWISE, SORTED
+from .sparsification import VALUE_BYTES
 
 Scheme = Literal["dense", "scalecom", "local_top_k"]
-VALUE_BYTES, INDEX_BYTES = 4, 4
 PASSES = 4  # over float32 arrays of the size of the gradient
 
 
@@ -103,11 +104,10 @@ def step_time(
         return StepTime(compute, 0.0, max(communication - hidden, 0.0))
     compression = PASSES * 4 * workload.num_parameters / cluster.memory_bandwidth
     if scheme == "scalecom":
-        index_bytes = 1 if rate <= 256 else 2
-        num_bytes = all_reduce_bytes(count * (VALUE_BYTES + index_bytes), n)
+        num_bytes = all_reduce_bytes(count * (VALUE_BYTES + CHUNKWISE.index_bytes(rate)), n)
         messages = 2 * all_reduce_messages
     elif scheme == "local_top_k":
-        num_bytes = (n - 1) * count * (VALUE_BYTES + INDEX_BYTES)
+        num_bytes = (n - 1) * count * (VALUE_BYTES + SORTED.index_bytes(rate))
         messages = n - 1
     else:
         raise ValueError(f'`scheme` must be "dense", "scalecom" or "local_top_k", got {scheme!r}.')

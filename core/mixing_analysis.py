@@ -42,11 +42,6 @@ def is_column_stochastic(matrix: np.ndarray) -> bool:
     return bool(np.min(matrix) >= 0.0 and np.allclose(np.sum(matrix, axis=0), 1.0, rtol=1e-9))
 
 
-def is_doubly_stochastic(matrix: np.ndarray) -> bool:
-    """Whether rows and columns sum to 1: the mean is conserved, and agreement is kept."""
-    return is_column_stochastic(matrix) and is_column_stochastic(np.transpose(matrix))
-
-
 def is_symmetric(topology: Topology) -> bool:
     """Whether the matrix of every step is symmetric, up to rounding."""
     return all(np.allclose(w, w.T, rtol=0.0, atol=_ROUNDING) for w in _matrices(topology))

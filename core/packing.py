@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 from . import integers, whole_file
 from .compression import storage_bits
-from .paths import named_leaves
+from .paths import named_leaves, nest
 from .quantization import is_quantized
 from .quantized import Quantized
 
@@ -142,16 +142,4 @@ def unpack_tree(tensors: Tensors, table: Table) -> dict[str, Any]:
             fields["bits"],
             fields["max_abs_code"],
         )
-    return _nest(leaves)
-
-
-def _nest(leaves: dict[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries from ``a/b/c`` names."""
-    tree: dict[str, Any] = {}
-    for name, leaf in leaves.items():
-        *folders, last = name.split("/")
-        branch = tree
-        for folder in folders:
-            branch = branch.setdefault(folder, {})
-        branch[last] = leaf
-    return tree
+    return nest(leaves)

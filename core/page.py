@@ -35,9 +35,9 @@ def to_png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def to_url(png: bytes) -> str:
-    """A PNG as the source of an image within the page."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def to_url(content: bytes, media_type: str = "image/png") -> str:
+    """A picture or a sound as its source within the page."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def definitions(rows: dict[str, str]) -> str:

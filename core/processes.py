@@ -36,7 +36,7 @@ def join(cluster: str) -> None:
                 cluster_detection_method=None if cluster == "auto" else cluster,
                 shutdown_timeout_seconds=SHUTDOWN_SECONDS,
             )
-        except (ValueError, RuntimeError, KeyError) as error:
+        except (ValueError, RuntimeError, KeyError, ImportError) as error:
             raise ValueError(
                 f"`cluster` {cluster}: this process was not launched by it ({error}); name another "
                 f"of {', '.join(DETECTED)}, or HOST:PORT,NUMBER,INDEX."

@@ -135,7 +135,8 @@ def largest(x: jax.Array, count: int) -> jax.Array:
     return jax.lax.top_k(jnp.abs(x.reshape(-1)), count)[1]
 
 
-def _to_chunk(rate: float) -> int:
+def to_chunk(rate: float) -> int:
+    """Elements of a chunk of which one is sent, for a rate."""
     return max(round(rate), 1)
 
 
@@ -144,10 +145,10 @@ def _to_count(size: int, rate: float) -> int:
 
 
 CHUNKWISE = Selection(
-    choose=lambda x, rate: largest_in_chunks(x, _to_chunk(rate)),
-    locate=lambda offsets, size, rate: positions(offsets, size, _to_chunk(rate)),
-    count=lambda size, rate: num_chunks(size, _to_chunk(rate)),
-    index_bytes=lambda rate: jnp.dtype(offset_dtype(_to_chunk(rate))).itemsize,
+    choose=lambda x, rate: largest_in_chunks(x, to_chunk(rate)),
+    locate=lambda offsets, size, rate: positions(offsets, size, to_chunk(rate)),
+    count=lambda size, rate: num_chunks(size, to_chunk(rate)),
+    index_bytes=lambda rate: jnp.dtype(offset_dtype(to_chunk(rate))).itemsize,
 )
 """The largest element of each chunk: one pass, small indices."""
 

@@ -252,7 +252,7 @@ def random_k(seed: int = 0) -> Compressor:
     def reduce(arrays, rates, memory, step, axis_name):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), step), len(arrays))
         names = [
-            selection.random_in_chunks(key, x.size, max(round(rate), 1))
+            selection.random_in_chunks(key, x.size, selection.to_chunk(rate))
             for key, x, rate in zip(keys, arrays, rates, strict=True)
         ]
         return _mean_at(_locate(CHUNKWISE, names, arrays, rates), arrays, memory, axis_name)

@@ -236,7 +236,7 @@ def summarize(trace: Trace) -> Summary:
 
 
 def save(path: str | Path, trace: Trace) -> None:
-    """Writes a trace as compressed npz, without pickle, all of it or nothing.
+    """Writes a trace as compressed npz of plain arrays, all of it or nothing.
 
     Raises:
         ValueError: if `path` does not end in ".npz".
@@ -244,7 +244,7 @@ def save(path: str | Path, trace: Trace) -> None:
     if Path(path).suffix != ".npz":
         raise ValueError(f'`path` must end in ".npz", got {path}.')
     with whole_file.draft(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **trace._asdict())
+        np.savez_compressed(file, **trace._asdict())
 
 
 def load(path: str | Path) -> Trace:

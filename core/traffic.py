@@ -31,7 +31,6 @@ class Collective(NamedTuple):
 
     kind: str  # "all-reduce", "collective-permute", ...
     payload: int  # bytes M, see the module
-    group_size: int  # devices that take part together
     sent: float  # bytes that a device sends each time, averaged over devices
     times: float  # how often it runs in a call; branches count as equally likely
 
@@ -160,7 +159,7 @@ def _measure_collective(instruction: hlo.Instruction, shapes, num_devices: int) 
         sent = 2 * share * payload
     else:
         sent = share * payload
-    return Traffic(sent, sent, (Collective(kind, payload, size, sent, 1.0),))
+    return Traffic(sent, sent, (Collective(kind, payload, sent, 1.0),))
 
 
 def _scale(traffic: Traffic, times: float) -> Traffic:

@@ -19,9 +19,9 @@ from safetensors.numpy import save_file
 
 from ..core import packing, whole_file
 from ..core.attribution.blocks import Blocks
-from ..core.paths import named_leaves
+from ..core.paths import named_leaves, nest
 from .encoder_config import EncoderConfig
-from .losses import Predict, nest
+from .losses import Predict
 from .models import Classifier
 from .padding import TEXTS
 from .tokens import Tokenizer

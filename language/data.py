@@ -75,7 +75,7 @@ def load_corpus(name: str, data_dir: str | os.PathLike[str] | None = None) -> Co
 
     def read(split: str) -> list[Text]:
         found = (
-            {field: _decode(value) for field, value in example.items()}
+            {field: records.decode(value) for field, value in example.items()}
             for example in builder.open(split)
         )
         return [Text(each["name"], each["text"], numbers[each["label"]]) for each in found]
@@ -95,6 +95,10 @@ def read_table(path: str | os.PathLike[str]) -> list[Row]:
     ]
     if len({row.label for row in rows if row.split == "train"}) < 2:
         raise ValueError(f"{path}: the training texts must have at least two classes.")
+    if not any(row.split in ("dev", "test") for row in rows):
+        raise ValueError(
+            f"{path}: no texts for dev or test; give more, or name splits in a column."
+        )
     return rows
 
 
@@ -130,7 +134,3 @@ def as_arrays(texts: Sequence[Text], tokenizer: Tokenizer) -> dict[str, np.ndarr
         "ids": tokenizer.encode_all(each.text for each in texts),
         "label": np.array([each.label for each in texts], np.int32),
     }
-
-
-def _decode(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..core.paths import nest
 from .models import Classifier
 
 Example = dict[str, Any]
@@ -140,15 +141,3 @@ def _both(model: Classifier, params: Any, example: Example) -> jax.Array:
     """Logits [2, classes] of the text and the text without its span."""
     ids = jnp.stack([example["ids"], example["masked"]])
     return jnp.asarray(model.apply({"params": params}, ids))
-
-
-def nest(named: dict[str, Any]) -> dict[str, Any]:
-    """A tree by the names of its leaves."""
-    tree: dict[str, Any] = {}
-    for name, leaf in named.items():
-        *path, last = name.split("/")
-        branch = tree
-        for step in path:
-            branch = branch.setdefault(step, {})
-        branch[last] = leaf
-    return tree

@@ -5,16 +5,15 @@ The folder's name holds a digest of the rows, so that changed texts are never mi
 ones, and it appears only when it is complete.
 """
 
-import contextlib
 import hashlib
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import tensorflow_datasets as tfds
-from absl import logging
+
+from ..core import data_folder
 
 Row = Any  # a NamedTuple of strings with a field "split"
 SPLITS = ("train", "dev", "test")
@@ -68,7 +67,9 @@ def prepare(label: str, rows: Sequence[Row], data_dir: str | os.PathLike[str]) -
     """
     digest = hashlib.sha256(repr(list(rows)).encode()).hexdigest()[:16]
     name = f"{label}-{digest}"
-    with _quiet():
+    if not sys.stderr.isatty():  # progress is for terminals only
+        tfds.disable_progress_bar()
+    with data_folder.quiet():
         builder = Texts(name, rows, data_dir)
         if not builder.is_prepared():
             try:
@@ -81,6 +82,11 @@ def prepare(label: str, rows: Sequence[Row], data_dir: str | os.PathLike[str]) -
     return builder
 
 
+def decode(value: Any) -> str:
+    """A string of an example, which may be stored as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def load_translations(config: str, split: str, data_dir: str | os.PathLike[str] | None) -> Any:
     """Pairs of sentences of a tensorflow-datasets translation corpus, such as wmt14_translate."""
     return cast(Any, tfds).data_source(
@@ -90,17 +96,3 @@ def load_translations(config: str, split: str, data_dir: str | os.PathLike[str] 
 
 def _fields(rows: Sequence[Row]) -> list[str]:
     return [field for field in rows[0]._fields if field != "split"]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Shows progress on a terminal only, and leaves the standard output to results."""
-    if not sys.stderr.isatty():
-        tfds.disable_progress_bar()
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # it warns that what it is about to write is not there
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)

@@ -48,6 +48,19 @@ class LanguageRun:
     run: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """Run folder; `runs/language-CORPUS` by default."""
 
+    def check(self) -> None:
+        """Refuses options that are out of range.
+
+        Raises:
+            ValueError: if there are such.
+        """
+        numbers = ("vocabulary", "max_length", "batch_size", "steps", "variants", "variant_spacing")
+        for name in numbers:
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        if not 0 <= self.masked < 1:
+            raise ValueError(f"`masked` must be from 0 to below 1, got {self.masked}.")
+
     @property
     def folder(self) -> Path:
         """The run folder."""

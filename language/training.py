@@ -49,9 +49,11 @@ def train(config: LanguageRun) -> Result:
         Accuracy on the test texts, or on dev where there are none.
 
     Raises:
-        ValueError: if the corpus cannot be read or the folder belongs to another run.
+        ValueError: if an option is out of range, the corpus cannot be read or the folder belongs to
+            another run.
         FloatingPointError: if training diverged.
     """
+    config.check()
     corpus = data.load_corpus(config.corpus)
     described = cattrs.unstructure(dataclasses.replace(config, run=None))
     folder = run_folder.open_run(config.folder, described, seed=config.seed)

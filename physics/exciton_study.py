@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core import whole_file
 from .exciton import Basis, Spectrum, absorption, photocurrent, solve_exciton
 from .materials import Material
 from .optics.spectra import free_step
@@ -109,7 +110,8 @@ def write_tables(study: Study, folder: str | os.PathLike[str]) -> None:
     states, gap = study.spectrum, float(study.material.band_gap)
     header = "field_V_per_um state energy_meV photon_energy_meV width_meV lifetime_ps"
     header += " strength_of_1s weight_s weight_p weight_d convergence_meV continuity"
-    with open(Path(folder) / "states.csv", "w", newline="") as file:
+    path = Path(folder) / "states.csv"
+    with whole_file.draft(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(header.split())
         for name in states.states:
@@ -123,12 +125,13 @@ def write_tables(study: Study, folder: str | os.PathLike[str]) -> None:
                     width,
                     life,
                     state.oscillator_strength[place],
-                    *state.character[place][:3],
+                    *[*state.character[place], 0.0][:3],  # A small basis has no d.
                     state.convergence[place],
                     state.continuity[place],
                 ]
                 table.writerow([f"{field:g}", name, *(f"{float(value):.6g}" for value in values)])
-    with open(Path(folder) / "spectra.csv", "w", newline="") as file:
+    path = Path(folder) / "spectra.csv"
+    with whole_file.draft(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["field_V_per_um", "photon_energy_meV", "absorption", "photocurrent"])
         for place, field in enumerate(study.fields):

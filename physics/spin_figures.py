@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .spin_study import Part
+from .units import BOLTZMANN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,7 +96,7 @@ def draw_order(parts: dict[str, Part]) -> "Figure":
     if part is not None:
         temperatures = np.asarray(part["temperatures"])
         panels[2].plot(
-            temperatures, 2 / np.pi * 0.08617333262 * temperatures, color=_GRAY, linestyle="--",
+            temperatures, 2 / np.pi * BOLTZMANN * temperatures, color=_GRAY, linestyle="--",
             label=r"$2 k T / \pi$",
         )  # fmt: skip
         top = max(*part["helicity"], 1e-9)

@@ -67,10 +67,9 @@ class Magnet:
             return self.anisotropy
         return self.bulk_anisotropy + (self.anisotropy - self.bulk_anisotropy) / layers
 
-    @property
-    def switching_field(self) -> float:
-        """2 |K| / mu in T, at which a single domain of the monolayer turns over without heat."""
-        return 2 * abs(self.anisotropy) / (self.moment * BOHR_MAGNETON)
+    def switching_field(self, layers: int = 1) -> float:
+        """2 |K(N)| / mu in T, at which a single domain turns over without heat; law of surfaces."""
+        return 2 * abs(self.anisotropy_of(layers, "surface")) / (self.moment * BOHR_MAGNETON)
 
     def model(self, size: int, *, layers: int = 1, law: Law = "constant") -> SpinModel:
         """A film of `size x size` cells, periodic in the plane."""

@@ -61,7 +61,7 @@ def render_page(
     notes = dict.fromkeys(note for part in parts.values() for note in part.get("notes", []))
     fill = {
         "title": html.escape(magnet.name or "Magnet"),
-        "verdict": _tell(parts),
+        "verdict": _tell(magnet, parts),
         "material": page.definitions(_rows(magnet, settings)),
         "curie_rows": _curie_table(parts),
         "loop_rows": _loop_table(parts),
@@ -77,7 +77,7 @@ def _curie_parts(parts: dict[str, Part]) -> list[Part]:
     return sorted(found, key=lambda part: (part["law"], part["layers"]))
 
 
-def _tell(parts: dict[str, Part]) -> str:
+def _tell(magnet: Magnet, parts: dict[str, Part]) -> str:
     """The findings in a sentence each."""
     curie = _curie_parts(parts)
     sentences = []
@@ -100,7 +100,9 @@ def _tell(parts: dict[str, Part]) -> str:
             f"The Curie temperature is <strong>{only['temperature']:.1f} ± {only['error']:.1f} K"
             "</strong>."
         )
-    return " ".join(sentences) or "An easy plane has no order of its own, only stiffness."
+    if not sentences and magnet.anisotropy <= 0:
+        sentences.append("An easy plane has no order of its own, only stiffness.")
+    return " ".join(sentences) or "No Curie temperature was found."
 
 
 def _rows(magnet: Magnet, settings: Settings) -> dict[str, str]:

@@ -50,29 +50,27 @@ def list_parts(magnet: Magnet, settings: Settings) -> dict[str, Callable[[jax.Ar
     """The parts of a study by name, each a function of its random key.
 
     Raises:
-        ValueError: if the settings do not fit the lattice.
+        ValueError: if the numbers of the magnet or the settings do not fit.
     """
     check(magnet, settings)
     parts: dict[str, Callable[[jax.Array], Part]] = {}
-    easy_axis = magnet.anisotropy > 0
     for count in settings.layers:
         for law in LAWS:
             one_law = count == 1 or not magnet.bulk_anisotropy  # Both laws are the same then.
+            easy_axis = magnet.anisotropy_of(count, law) > 0
             if easy_axis and (law == "constant" or not one_law):
                 parts[f"curie-{law}-{count}"] = _bind(_curie, magnet, settings, count, law)
     for name, sign in (("axis", 1), ("plane", -1)):
         parts[f"order-{name}"] = _bind(_order, magnet, settings, sign)
-    if easy_axis:
-        for count in _few(settings.layers):
+    for count in _few(settings.layers):
+        if magnet.anisotropy_of(count, "surface") > 0:
             parts[f"loop-layers-{count}"] = _bind(_loop, magnet, settings, count, 1.0, 1)
+    first = settings.layers[0]
+    if magnet.anisotropy_of(first, "surface") > 0:
         for factor in (0.5, 0.75, 1.25):
-            parts[f"loop-temperature-{factor:g}"] = _bind(
-                _loop, magnet, settings, settings.layers[0], factor, 1
-            )
+            parts[f"loop-temperature-{factor:g}"] = _bind(_loop, magnet, settings, first, factor, 1)
         for faster in (4, 16):
-            parts[f"loop-rate-{faster}"] = _bind(
-                _loop, magnet, settings, settings.layers[0], 1.0, faster
-            )
+            parts[f"loop-rate-{faster}"] = _bind(_loop, magnet, settings, first, 1.0, faster)
     for name, sign in (("axis", 1), ("plane", -1)):
         parts[f"texture-{name}"] = _bind(_texture, magnet, settings, sign)
     return parts
@@ -102,15 +100,19 @@ def read_parts(folder: Path) -> dict[str, Part]:
 
 
 def check(magnet: Magnet, settings: Settings) -> None:
-    """Refuses settings that do not fit.
+    """Refuses numbers and settings that do not fit.
 
     Raises:
-        ValueError: naming the setting.
+        ValueError: naming the number or the setting.
     """
+    if not magnet.exchange > 0:
+        raise ValueError(f"`exchange` must be positive, in meV, got {magnet.exchange}.")
+    if not magnet.moment > 0:
+        raise ValueError(f"`moment` must be positive, in Bohr magnetons, got {magnet.moment}.")
     if not settings.layers or min(settings.layers) < 1:
         raise ValueError(f"`layers` must be at least 1, got {settings.layers}.")
-    if len(settings.sizes) < 2:
-        raise ValueError(f"`sizes` must be at least two, got {settings.sizes}.")
+    if len(settings.sizes) < 2 or list(settings.sizes) != sorted(set(settings.sizes)):
+        raise ValueError(f"`sizes` must be at least two rising numbers, got {settings.sizes}.")
     if settings.measurements < 20 or settings.replicas < 1:
         raise ValueError(
             "`measurements` must be at least 20 and `replicas` at least 1, got "
@@ -193,7 +195,7 @@ def _loop(
         model,
         factor * settings.temperature,
         key=key,
-        amplitude=settings.amplitude or 1.3 * magnet.switching_field,
+        amplitude=settings.amplitude or 1.3 * max(map(magnet.switching_field, (1, count))),
         steps=max(settings.loop_steps // faster, 1),
         replicas=settings.replicas,
     )
@@ -260,7 +262,7 @@ def write_tables(parts: dict[str, Part], folder: Path) -> None:
 
 
 def _write(path: Path, head: list[str], rows: list[list[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file.draft(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(head)
         table.writerows([f"{x:.6g}" if isinstance(x, float) else x for x in row] for row in rows)

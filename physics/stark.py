@@ -31,7 +31,7 @@ class TwoLevels(NamedTuple):
 
     lower: jax.Array  # meV, 2p without a field
     upper: jax.Array  # meV, 2s without a field
-    share: jax.Array  # sin^2 theta: weight of 2s in the lower state
+    share: jax.Array  # sin^2 theta: weight of 2s in the lower state; 1/2 of degenerate levels
 
 
 def polarizability(material: Material, state: str = "1s", basis: Basis | None = None) -> jax.Array:
@@ -74,9 +74,13 @@ def two_level(material: Material, field: ArrayLike, basis: Basis | None = None) 
     upper, lower = jnp.einsum("si,ij,sj->s", vectors, matrix, vectors) * units.energy
     dipole = vectors[0] @ whole.position() @ vectors[1] * units.length
     half, coupling = (upper - lower) / 2, jnp.asarray(field) * dipole
-    root = jnp.sqrt(half**2 + coupling**2)
-    center = (upper + lower) / 2
-    return TwoLevels(center - root, center + root, (1.0 - half / root) / 2)
+    square, center = half**2 + coupling**2, (upper + lower) / 2
+    # Levels that rounding alone parts are degenerate: there the root has no derivative.
+    parted = square > (64 * jnp.finfo(center.dtype).eps * center) ** 2
+    root = jnp.sqrt(jnp.where(parted, square, 1.0))
+    shift = jnp.where(parted, root, 0.0)
+    share = jnp.where(parted, (1.0 - half / root) / 2, 0.5)
+    return TwoLevels(center - shift, center + shift, share)
 
 
 def _field_free(material: Material, states: tuple[str, ...], basis: Basis | None):

@@ -176,7 +176,7 @@ def beam_search(
             is_here = is_longer & (offset >= 0) & (offset < size)
             back = jnp.clip(offset, 0, size - 1)
             part = jax.tree.map(lambda leaf: leaf[back] if leaf.ndim else leaf, part)
-            return first + size, _select(is_here, part, memory)
+            return first + size, select_rows(is_here, part, memory)
 
         number = jnp.sum(is_longer)
         _, memory = jax.lax.while_loop(
@@ -338,8 +338,11 @@ def _starts(
     return inherited & is_shorter & (follows | ~is_longer[:, None, :])
 
 
-def _select(condition: jax.Array, chosen: Any, otherwise: Any) -> Any:
-    """Takes the rows of ``chosen`` where ``condition [batch]`` holds, else of ``otherwise``."""
+def select_rows(condition: jax.Array, chosen: Any, otherwise: Any) -> Any:
+    """Takes the rows of ``chosen`` where ``condition [batch]`` holds, else of ``otherwise``.
+
+    A scalar is no row: that of ``chosen`` is taken.
+    """
 
     def select(new: jax.Array, old: jax.Array) -> jax.Array:
         if not new.ndim:

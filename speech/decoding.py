@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .beam import Joiner, NBest, PredictorStep, beam_search, check
+from .beam import Joiner, NBest, PredictorStep, beam_search, check, select_rows
 
 __all__ = ["Hypotheses", "NBest", "beam_search", "greedy_decode"]
 
@@ -182,7 +182,7 @@ def greedy_decode_part(
         label = best[rows, column]
         scores = jnp.where(found, scores + log_probs[rows, column, label], scores)
         slot = jnp.where(found, search.num_labels, room)  # out of bounds: dropped
-        predicted, state = _select(
+        predicted, state = select_rows(
             found, predictor_step(label, search.state), (search.predicted, search.state)
         )
         return _Search(
@@ -223,12 +223,3 @@ def _log_probs(joiner: Joiner, window: jax.Array, predicted: jax.Array) -> jax.A
     repeated = jnp.repeat(predicted, lookahead, axis=0)
     logits = joiner(window.reshape(batch * lookahead, size), repeated)
     return jax.nn.log_softmax(logits.astype(jnp.float32)).reshape(batch, lookahead, -1)
-
-
-def _select(condition: jax.Array, chosen: Any, otherwise: Any) -> Any:
-    """Takes the rows of ``chosen`` where ``condition [batch]`` holds, else of ``otherwise``."""
-
-    def select(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(condition.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-    return jax.tree.map(select, chosen, otherwise)

@@ -101,6 +101,16 @@ def scale_deltas(features: jax.Array) -> jax.Array:
     return features * scales.reshape((1,) * (features.ndim - 1) + (-1,))
 
 
+def frame_size(
+    sample_rate: int,
+    *,
+    window_ms: float = 1000 * WINDOW_SECONDS,
+    hop_ms: float = 1000 * HOP_SECONDS,
+) -> tuple[int, int]:
+    """Samples of a frame, and from one frame to the next; parts of a sample are left out."""
+    return int(sample_rate * window_ms / 1000), int(sample_rate * hop_ms / 1000)
+
+
 def log_mel(
     waveform: jax.Array,
     sample_rate: int = 8000,
@@ -135,7 +145,7 @@ def log_mel(
         ValueError: if the waveform is shorter than one frame, or if frames or filters do not fit
             the sample rate.
     """
-    window, hop = int(sample_rate * window_ms / 1000), int(sample_rate * hop_ms / 1000)
+    window, hop = frame_size(sample_rate, window_ms=window_ms, hop_ms=hop_ms)
     num_samples = waveform.shape[-1]
     if not 1 <= hop <= window:
         raise ValueError(
@@ -157,8 +167,8 @@ def log_mel(
     num_frames = 1 + (num_samples - window) // hop
     analysis, filters = filter_bank.build(
         sample_rate,
+        window,
         num_filters=num_filters,
-        window_ms=window_ms,
         preemphasis=preemphasis,
         low_frequency=low_frequency,
         high_frequency=high_frequency,

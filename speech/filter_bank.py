@@ -14,9 +14,9 @@ import numpy as np
 
 def build(
     sample_rate: int,
+    window: int,
     *,
     num_filters: int = 40,
-    window_ms: float = 25.0,
     preemphasis: float = 0.97,
     low_frequency: float = 20.0,
     high_frequency: float | None = None,
@@ -25,8 +25,8 @@ def build(
 
     Args:
         sample_rate: samples per second.
+        window: samples of a frame.
         num_filters: mel filters.
-        window_ms: length of a frame in milliseconds.
         preemphasis: coefficient c of x[n] - c x[n - 1], within each frame.
         low_frequency: lower edge of the first filter in Hz.
         high_frequency: upper edge of the last filter in Hz; None stands for half the sample rate.
@@ -34,7 +34,7 @@ def build(
     Returns:
         ``[window, 2 * bins]`` and ``[bins, num_filters]``.
     """
-    analysis = _analysis_matrix(int(sample_rate * window_ms / 1000), preemphasis)
+    analysis = _analysis_matrix(window, preemphasis)
     nyquist = sample_rate / 2
     high_frequency = nyquist if high_frequency is None else high_frequency
     filters = _mel_filters(

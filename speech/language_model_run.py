@@ -141,7 +141,7 @@ def _fit(
 ) -> dict[str, Any]:
     """Trains, or continues, and gives the best variables, averaged over the learners, in float."""
     number, engine = config.learners.number, config.learners.engine
-    assert engine in ("vmap", "shard_map", "pmap")  # as `check` promises
+    assert engine not in ("threads", "ray")  # as `check` promises
     # The optimizer of a recognizer serves, see `recipe.optimizer`.
     options = dataclasses.replace(
         SpeechConfig(), optimizer=config.optimizer, learners=config.learners

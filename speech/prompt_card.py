@@ -7,7 +7,6 @@ so that none covers another.  Beneath, reference and hypothesis are aligned word
 is told by color, by a sign, by a line through or under the word, and in words to a screen reader.
 """
 
-import base64
 import html
 import io
 import math
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import soundfile
 
+from ..core import page
 from . import figures, summary, word_error, word_times
 
 _FRAMES_PER_SECOND = 100
@@ -44,7 +44,7 @@ def render_prompt(prompt: summary.PromptResult) -> str:
         f"<h3>{name}</h3><p><strong>{summary.describe_errors(columns)}</strong>{rate}</p></div>"
         f"{_render_spectrogram(prompt, seconds)}"
         f'<audio controls preload="metadata" aria-label="Recording {name}" '
-        f'src="{_to_data_uri("audio/wav", _encode_wav(prompt))}"></audio>'
+        f'src="{page.to_url(_encode_wav(prompt), "audio/wav")}"></audio>'
         f"{_render_alignment(columns)}</article>"
     )
 
@@ -77,8 +77,7 @@ def place_words(
 
 def _render_spectrogram(prompt: summary.PromptResult, seconds: float) -> str:
     light, dark = (
-        _to_data_uri("image/png", figures.draw_spectrogram(prompt.log_mel, dark=dark))
-        for dark in (False, True)
+        page.to_url(figures.draw_spectrogram(prompt.log_mel, dark=dark)) for dark in (False, True)
     )
     width = max(280.0, seconds * _PIXELS_PER_SECOND)
     words = place_words(prompt.labels, seconds=seconds, width=width)
@@ -154,7 +153,3 @@ def _encode_wav(prompt: summary.PromptResult) -> bytes:
     waveform = np.clip(np.asarray(prompt.waveform, np.float32), -1.0, 1.0)
     soundfile.write(buffer, waveform, prompt.sample_rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
-
-
-def _to_data_uri(media_type: str, content: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

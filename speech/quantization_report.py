@@ -16,7 +16,7 @@ import cattrs
 from rich.console import Console
 from rich.progress import Progress
 
-from ..core import audit, compression, metrics, run_folder
+from ..core import audit, compression, metrics, run_folder, whole_file
 from ..core.quantized_variables import WEIGHTS, deploy_variables
 from . import evaluation, experiment, loader, quantization_figures, training_data
 from .calibration import calibrate
@@ -77,9 +77,9 @@ def write_report(
     print(text)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "audit.txt").write_text(text + "\n", encoding="utf-8")
+    whole_file.write_text(folder / "audit.txt", f"{text}\n")
     records = [tensor._asdict() for tensor in found.sensitivities]
-    (folder / "sensitivities.json").write_text(json.dumps(records, indent=2) + "\n")
+    whole_file.write_text(folder / "sensitivities.json", json.dumps(records, indent=2) + "\n")
     log = metrics.read_log(name) if Path(name).is_dir() else []
     clips = quantization_figures.draw_clips(log)
     figures = {
@@ -89,7 +89,8 @@ def write_report(
         "sensitivities": quantization_figures.draw_sensitivities(found.sensitivities, found.loss),
     } | ({} if clips is None else {"clips": clips})
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png")
+        with whole_file.draft(folder / f"{name}.png") as part:
+            figure.savefig(part, format="png")
     console.print(f"Tables and plots: {folder}", highlight=False)
     return found
 

@@ -296,9 +296,10 @@ def pretrained(name: str = "prompts") -> Recognizer:
         ValueError: if there is no recognizer of that name.
     """
     folder = resources.files("gossamer.speech") / "pretrained"
-    names = sorted(entry.name.removesuffix(".safetensors") for entry in folder.iterdir())
-    if name not in names:
-        raise ValueError(f"`name` must be one of {', '.join(names)}, got {name!r}.")
+    names = [entry.name for entry in folder.iterdir() if entry.name.endswith(".safetensors")]
+    if f"{name}.safetensors" not in names:
+        known = ", ".join(sorted(entry.removesuffix(".safetensors") for entry in names))
+        raise ValueError(f"`name` must be one of {known}, got {name!r}.")
     with resources.as_file(folder / f"{name}.safetensors") as path:
         return load(path)
 

@@ -31,21 +31,6 @@ from ..core.quantizers import DYNAMIC
 LSTMState = tuple[jax.Array, jax.Array]  # hidden [..., batch, size], cell [..., batch, size]
 
 
-def lstm_step(state: LSTMState, projected: jax.Array, recurrent: jax.Array) -> LSTMState:
-    """Advances one frame, in float.
-
-    Args:
-        state: hidden and cell state, each ``[..., batch, size]``.
-        projected: ``x_t W_x + b``, ``[..., batch, 4 size]``.
-        recurrent: ``W_h``, ``[..., size, 4 size]``.
-
-    Returns:
-        The next hidden and cell state.
-    """
-    hidden, cell, *_ = _advance(state, projected, recurrent, None, {}, "")
-    return hidden, cell
-
-
 def lstm_scan(
     projected: jax.Array,
     recurrent: Tensor,

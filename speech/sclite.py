@@ -18,6 +18,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ..core import whole_file
+
 IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"  # in place of a text
 
 _SEGMENT = re.compile(r"(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)(?:\s+(<[^<>\s]*>))?(?:\s+(.*))?")
@@ -98,27 +100,6 @@ def write_stm(path: str | os.PathLike[str], reference: Reference) -> None:
     _write(path, lines)
 
 
-def read_ctm(path: str | os.PathLike[str]) -> list[TimedWord]:
-    """Reads a hypothesis; confidences are left out.
-
-    Raises:
-        ValueError: if it cannot be read or a line has another form.
-    """
-    words = []
-    for number, line in _read_lines(path):
-        if line.startswith(";;"):
-            continue
-        try:
-            recording, channel, start, duration, text = line.split()[:5]
-            words.append(TimedWord(recording, channel, float(start), float(duration), text))
-        except ValueError:
-            raise ValueError(
-                f"{os.fspath(path)}, line {number}: must be `recording channel start duration "
-                f"word`, got {line[:80]!r}."
-            ) from None
-    return words
-
-
 def write_ctm(path: str | os.PathLike[str], words: Iterable[TimedWord]) -> None:
     """Writes a hypothesis."""
     _write(path, format_ctm(words))
@@ -172,4 +153,4 @@ def _read_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
 
 
 def _write(path: str | os.PathLike[str], lines: Sequence[str]) -> None:
-    pathlib.Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    whole_file.write_text(path, "".join(f"{line}\n" for line in lines))

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..core import whole_file
 from . import sclite, scoring, word_times
 from .corpora import hub5
 from .corpora.conversations import SIDES
@@ -136,4 +137,4 @@ def _write_scores(path: pathlib.Path, scores: Sequence[SetScore]) -> None:
     lines += [
         (s.title, str(s.segments), *map(str, s.counts), f"{s.counts.rate:.4f}") for s in scores
     ]
-    path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
+    whole_file.write_text(path, "".join("\t".join(line) + "\n" for line in lines))

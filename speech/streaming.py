@@ -21,7 +21,7 @@ import numpy as np
 
 from . import features, running_moments
 from .decoding import Hypotheses, greedy_decode_part
-from .features import HOP_SECONDS, STACK, WINDOW_SECONDS
+from .features import HOP_SECONDS, STACK
 from .recognizer import Recognizer, check_alone
 from .transcript import Transcript
 from .transducer import EncoderState, Transducer
@@ -56,8 +56,8 @@ class Stream:
         config, data = recognizer.config.model, recognizer.config.data
         check(recognizer)
         self._recognizer = recognizer
-        self._hop = int(HOP_SECONDS * data.sample_rate)
-        self._overlap = int(WINDOW_SECONDS * data.sample_rate) - self._hop
+        window, self._hop = features.frame_size(data.sample_rate)
+        self._overlap = window - self._hop
         frame = STACK * config.reduction  # frames of 10 ms for each of the encoder's
         number = round(part_seconds / (HOP_SECONDS * frame))
         if number < 1:

@@ -10,7 +10,7 @@ blank.
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -92,15 +92,6 @@ class Vocabulary:
     def of(cls, texts: Iterable[str]) -> "Vocabulary":
         """The vocabulary of some normalized texts."""
         return cls(tuple(sorted(set().union(*texts))))
-
-    @classmethod
-    def from_list(cls, characters: Sequence[str]) -> "Vocabulary":
-        """See ``to_list``."""
-        return cls(tuple(characters))
-
-    def to_list(self) -> list[str]:
-        """The characters as JSON can hold them; ``from_list`` reads them back."""
-        return list(self.characters)
 
     def __len__(self) -> int:
         """Number of labels, the blank included."""

@@ -1,6 +1,7 @@
 """Every command that a page or a help text names is understood as it stands; nothing is run."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -36,6 +37,12 @@ COMMANDS = [
     for path in [*PAGES, *HELP, *SCRIPTS]
     for words in read_commands(path, "gossamer")
     if words and words[0].islower() and words[0] != "is"  # of a sentence
+]
+KILLED = [
+    pytest.param(command.format("runs/killed").split(), id=f"{path.name}: {name}")
+    for path in SCRIPTS
+    if path.name == "kill_and_resume.py"
+    for name, command in runpy.run_path(str(path))["COMMANDS"].items()
 ]
 CALLS = [
     pytest.param(words, id=f"{path.name}: {' '.join(words)}"[:100])
@@ -76,10 +83,11 @@ def parse_only(monkeypatch):
 
 def test_there_are_commands():
     assert len(COMMANDS) > 100
+    assert len(KILLED) > 10
     assert len(CALLS) > 40
 
 
-@pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.parametrize("words", COMMANDS + KILLED)
 def test_gossamer_understands(words, parse_only, capsys):
     with pytest.raises((Understood, SystemExit)) as end:
         raise SystemExit(main.main(words))

@@ -104,7 +104,6 @@ READERS = {  # file, reader, and content, which a fixture makes of models
         sclite.read_stm,
         b";; head\nsw1 A one 0.5 1.5 <O> one two\nsw1 B two 1 2 three\n",
     ),
-    "ctm": ("a.ctm", sclite.read_ctm, b"sw1 A 0.50 0.25 one\nsw1 A 0.75 0.25 two 0.9\n"),
     "word mapping": ("a.glm", lambda path: word_mapping.read(path, "hypothesis"), b"[a] => [b]\n"),
     "Fisher": (
         "fe_03_00001.txt",

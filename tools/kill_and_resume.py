@@ -34,7 +34,7 @@ COMMANDS = {
     "speech": "train speech demo --model.encoder-layers 1 --model.encoder-size 16 "
     f"--model.predictor-size 16 --model.joiner-size 16 --data.spliced 0 {TRAIN}",
     "language-model": f"train language-model --model.size 16 --model.embedding-size 8 {TRAIN}",
-    "hybrid": "train hybrid tiny --rounds 1 --pdfs 60 --model.layers 1 --model.size 16 "
+    "hybrid": "train hybrid --rounds 1 --pdfs 60 --model.layers 1 --model.size 16 "
     "--optimizer.steps 12 --checkpoint-every 4 --log-every 2 --run {0}",
     "ngram": "train ngram --output {0}/three.arpa",
     "vision": "train vision --model resnet18 --width 0.0625 --data.batch-size 16 "
@@ -69,6 +69,7 @@ def main() -> bool:
     parser.add_argument("--folder", type=Path, help="where all is written; a temporary folder")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="kill-"))
+    print(f"everything is written to {folder}", flush=True)
     draw, failed = random.Random(options.seed), []
     for name in options.commands:
         whole, killed = folder / name / "whole" / "run", folder / name / "killed" / "run"

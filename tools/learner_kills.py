@@ -43,13 +43,19 @@ def main() -> bool:
     parser.add_argument("--pace", type=float, default=0.25, help="seconds of a gradient, at least")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="learners-"))
+    with tempfile.TemporaryDirectory(prefix="learners-") as folder:
+        return train(Path(folder), options)
+
+
+def train(folder: Path, options: argparse.Namespace) -> bool:
+    """Trains while learners are killed, and reports; whether something was lost."""
     n, key = options.learners, jax.random.key(options.seed)
     data = open_data("fashion")
     batches, start = make_batches(data, n), learners.replicate(make_params(data, key), n)
     num_updates = round(60 * options.minutes * n / options.pace)
     kills: list[int] = []
-    begin = time.monotonic()
+    done, begin = threading.Event(), time.monotonic()
+    killer = threading.Thread(target=kill, args=(folder, options, kills, done))
     with Actors(
         make_gradient(),
         OPTIMIZER,
@@ -61,17 +67,21 @@ def main() -> bool:
         max_restarts=sys.maxsize,
         seed=options.seed,
     ) as run:
-        run.start(asynchrony.init_state(start, OPTIMIZER))
-        done = threading.Event()
-        killer = threading.Thread(target=kill, args=(folder, options, kills, done))
-        killer.start()
-        for target in (*range(0, num_updates, max(num_updates // 20, 1)), num_updates):
+
+        def advance(target):
             run.advance(target)
             minutes = (time.monotonic() - begin) / 60
             print(f"{minutes:6.1f} min  {target} updates, {len(kills)} kills", flush=True)
-            if target + max(num_updates // 20, 1) >= num_updates:
-                done.set()  # all are to be there at the end
-                killer.join()
+
+        run.start(asynchrony.init_state(start, OPTIMIZER))
+        killer.start()
+        try:
+            for target in range(0, num_updates, max(num_updates // 20, 1)):
+                advance(target)
+        finally:
+            done.set()
+            killer.join()
+        advance(num_updates)  # All are to be there at the end.
         found = run.snapshot()
     return report(found, folder, kills, data, start, key, batches)
 

@@ -35,7 +35,8 @@ def shift(
         start = (size - side) // 2
         if generator is not None:
             start += int(generator.integers(-padding, padding + 1))
-        first, last = max(start, 0), min(start + side, size)
+        first, last = max(start, 0), max(min(start + side, size), 0)
+        first = min(first, last)
         target.append(slice(first, last))
         source.append(slice(first - start, last - start))
     result[tuple(target)] = image[tuple(source)]

@@ -21,7 +21,7 @@ from .models import Network
 from .policies import named_policy
 from .run_config import NetworkConfig, VisionConfig
 
-FORMAT = "gossamer-classifier-1"
+FORMAT = "gossamer-image-classifier-1"
 
 
 class Classifier(NamedTuple):

@@ -36,9 +36,10 @@ def draw_run(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> 
             axis.legend(frameon=False)
     for axis in axes[1]:
         axis.set_xlabel("step")
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Writes a figure as a PNG file, all of it or nothing."""
     with whole_file.draft(path) as part:
         figure.savefig(part, format="png", dpi=120)

@@ -7,7 +7,7 @@ Runs go into folders of their own, and what diverged says so.  Several processes
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..core import processes
+from ..core import processes, whole_file
 from . import experiment, slices
 from .data import open_data
 from .models.catalog import CATALOG
@@ -44,7 +44,7 @@ def run(study: StudyConfig, folder: str | Path, *, part: tuple[int, int] = (1, 1
                 experiment.train(each.config, where)
             except FloatingPointError as error:
                 if processes.is_first():
-                    (where / DIVERGED).write_text(f"{error}\n", encoding="utf-8")
+                    whole_file.write_text(where / DIVERGED, f"{error}\n")
                 processes.wait("the run diverged")
         if study.slices and processes.is_first() and (where / experiment.RESULT).exists():
             slices.measure(where, experiment.PACKED, open_data(each.config.data.name))

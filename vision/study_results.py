@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..core import metrics, text_table, whole_file
+from ..core import metrics, text_table
+from . import figures
 from .slices import SLICE
 
 RESULT = "result.json"
@@ -25,7 +26,6 @@ class RunResult(NamedTuple):
     """How a run ended; NaN throughout where it diverged."""
 
     train_loss: float  # mean over the last tenth of the log
-    test_loss: float
     accuracy: float  # 0 to 1
     log: Sequence[Mapping[str, Any]]  # lines of metrics.jsonl
     slice: Mapping[str, Sequence[float]] | None = None  # "positions" and "losses", if measured
@@ -58,13 +58,13 @@ def read_result(folder: str | Path) -> RunResult:
     path = folder / RESULT
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if found.get("loss") is None:
-        return RunResult(math.nan, math.nan, math.nan, log)
+        return RunResult(math.nan, math.nan, log)
     losses = [row["loss"] for row in log if row.get("loss") is not None]
     last = losses[-max(len(losses) // 10, 1) :]
     loss = float(np.mean(last)) if last else math.nan
     path = folder / SLICE
     around = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    return RunResult(loss, found["loss"], found["accuracy"], log, around)
+    return RunResult(loss, found["accuracy"], log, around)
 
 
 def gather(rows: Sequence[Row], num_classes: int) -> dict[tuple[str, int, float], dict[str, Cell]]:
@@ -151,7 +151,7 @@ def draw(rows: Sequence[Row], num_classes: int, path: str | os.PathLike[str]) ->
         axis.set_visible(False)
     axes[0].set_ylabel("accuracy, %")
     axes[0].legend(frameon=False, fontsize=7)
-    _save(figure, path)
+    figures.save(figure, path)
 
 
 def draw_rates(rows: Sequence[Row], path: str | os.PathLike[str]) -> bool:
@@ -178,7 +178,7 @@ def draw_rates(rows: Sequence[Row], path: str | os.PathLike[str]) -> bool:
     axis.set_xlabel("step")
     axis.set_ylabel("effective / nominal learning rate")
     axis.legend(frameon=False, fontsize=7)
-    _save(figure, path)
+    figures.save(figure, path)
     return True
 
 
@@ -200,10 +200,5 @@ def draw_slices(rows: Sequence[Row], path: str | os.PathLike[str]) -> bool:
     axis.set_xlabel("distance, in lengths of the weights")
     axis.set_ylabel("loss")
     axis.legend(frameon=False, fontsize=7)
-    _save(figure, path)
+    figures.save(figure, path)
     return True
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    with whole_file.draft(path) as part:
-        figure.savefig(part, format="png", dpi=120)

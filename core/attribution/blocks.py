@@ -130,8 +130,14 @@ class Blocks:
                 "choose another folder or remove it."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        marked.write_text(mark)
+        whole_file.write_text(marked, mark)
         return folder
+
+
+def describe(function: Callable) -> str:
+    """What a journal knows a function by, in every process: its name, or how an object shows."""
+    name = getattr(function, "__qualname__", None)
+    return repr(function) if name is None else f"{function.__module__}.{name}"
 
 
 def count(examples: Any) -> int:

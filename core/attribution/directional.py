@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .blocks import Blocks, count
+from .blocks import Blocks, count, describe
 
 Loss = Callable[[Any, Any], jax.Array]  # (params, one example) -> scalar
 Engine = Literal["auto", "forward", "gradient"]
@@ -76,7 +76,11 @@ def directional_scores(
         blocks = fit_blocks(blocks, params)
     function = _forward if engine == "forward" else _gradient
     scores = blocks.map(
-        functools.partial(function, loss), train, params, vectors, label=f"{loss!r} {engine}"
+        functools.partial(function, loss),
+        train,
+        params,
+        vectors,
+        label=f"{describe(loss)} {engine}",
     )
     return check_finite(scores.T, "scores")
 
@@ -100,7 +104,9 @@ def gradient_norms(
 ) -> np.ndarray:
     """||g_n|| of every example [N]; its square is the self-influence of Hessian-free methods."""
     blocks = fit_blocks(blocks or Blocks(), params)
-    norms = blocks.map(functools.partial(_norms, loss), examples, params, label=f"{loss!r} norms")
+    norms = blocks.map(
+        functools.partial(_norms, loss), examples, params, label=f"{describe(loss)} norms"
+    )
     return check_finite(norms, "norms of gradients")
 
 

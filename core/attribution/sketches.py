@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .blocks import Blocks
+from .blocks import Blocks, describe
 from .directional import Loss, check_finite, fit_blocks
 
 
@@ -63,7 +63,11 @@ def sketch_gradients(
     if size < 1:
         raise ValueError(f"`size` must be at least 1, got {size}.")
     found = fit_blocks(blocks or Blocks(), params).map(
-        functools.partial(_sketch, loss, size), examples, params, key, label=f"{loss!r} {size}"
+        functools.partial(_sketch, loss, size),
+        examples,
+        params,
+        key,
+        label=f"{describe(loss)} {size}",
     )
     return check_finite(found, "sketches of gradients")
 

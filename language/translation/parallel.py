@@ -73,7 +73,7 @@ class Pairs(Sequence[Pair]):
             yield from map(self._decode, found)
 
     def _decode(self, record: Mapping[str, Any]) -> Pair:
-        return Pair(*(_decode(record[field]) for field in self._fields))
+        return Pair(*(records.decode(record[field]) for field in self._fields))
 
 
 def load_parallel(
@@ -181,7 +181,3 @@ def _wmt14(name: str, data_dir: str | os.PathLike[str] | None) -> ParallelText:
     folder = None if data_dir is None else os.fspath(data_dir)
     found = (Pairs(data.wmt14(languages, split, folder), (source, target)) for split in splits)
     return ParallelText(name, *found)
-
-
-def _decode(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

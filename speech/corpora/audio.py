@@ -61,8 +61,8 @@ def read(
             file.seek(first)
             samples = file.read(last - first, dtype="float32", always_2d=True)[:, chosen]
             file_rate = file.samplerate
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip() or "of no known format"
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: of a name in .raw
+        reason = getattr(error, "error_string", "").strip() or "of no known format"
         remedy = sphere.find_remedy(path) or f"{reason}; convert it to FLAC or WAV"
         raise AudioError(f"{path}: not readable as audio: {remedy}.") from None
     if len(samples) < last - first:

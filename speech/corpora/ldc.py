@@ -15,6 +15,7 @@ import pathlib
 import shutil
 from collections.abc import Iterable, Sequence
 
+from ...core import whole_file
 from .. import sclite
 from ..text import normalize
 from . import conversations, fisher, hub5, switchboard
@@ -103,7 +104,7 @@ def build(folder: str | os.PathLike[str], sources: Sources) -> Gathered:
         sclite.write_stm(folder / f"{NAME}.stm", evaluation.reference)
         if evaluation.rules is not None:
             shutil.copyfile(evaluation.rules, folder / f"{NAME}.glm")
-    (folder / "sentences.txt").write_text("".join(f"{text}\n" for text in sentences), "utf-8")
+    whole_file.write_text(folder / "sentences.txt", "".join(f"{text}\n" for text in sentences))
     conversations.write(folder / f"{NAME}.tsv", gathered.rows)
     return gathered
 

@@ -41,7 +41,7 @@ def read(
         skipped: unusable lines are left out and their messages put here; ``None`` raises.
 
     Returns:
-        One row per usable line, names unique (a repeated one gets its start time or line).
+        One row per usable line, names unique (a repeated one gets its start time or line number).
 
     Raises:
         ManifestError: if the file is missing, empty or of another kind, or a line is unusable.
@@ -64,9 +64,9 @@ def read(
                 raise ManifestError(message) from None
             skipped.append(message)
             continue
-        if row.name in names:
-            place = f":{number}" if row.start is None else f"@{row.start:g}"
-            row = row._replace(name=f"{row.name}{place}")
+        places = ["", *([] if row.start is None else [f"@{row.start:g}"]), f":{number}"]
+        unique = next(name for place in places if (name := f"{row.name}{place}") not in names)
+        row = row._replace(name=unique)
         names.add(row.name)
         rows.append(row)
     if not rows:

@@ -6,6 +6,7 @@ any other text every `HELD_OUT`-th different sentence is held out.
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,8 +59,8 @@ def read_sentences(sources: Sequence[str], *, language: str = "en") -> Sentences
     kept = dict.fromkeys(line for line in train if line not in test and line not in held_out)
     if not kept or not held_out:
         raise ValueError(
-            f"`text` {', '.join(sources)} must hold at least {HELD_OUT + 1} different sentences, "
-            f"one for each line; got {len(kept)} to train on and {len(held_out)} to hold out."
+            f"`text` {', '.join(sources)} must hold at least two different sentences, one for each "
+            f"line; got {len(kept)} to train on and {len(held_out)} to hold out."
         )
     return Sentences(list(kept), list(held_out))
 
@@ -98,9 +99,10 @@ class SentenceBatches(Iterator[dict[str, np.ndarray]]):
     """
 
     def __init__(self, encoded: list[np.ndarray], size: int, *, num_learners: int, seed: int):
-        if size % num_learners:
+        if size < 1 or size % num_learners:
             raise ValueError(
-                f"`batch_size` must be a multiple of the {num_learners} learners, got {size}."
+                f"`batch_size` must be a positive multiple of the {num_learners} learners, got "
+                f"{size}."
             )
         self._encoded, self._size, self._learners = encoded, size, num_learners
         self._seed, self._position = seed, 0
@@ -151,7 +153,7 @@ def _read_lines(source: str) -> list[str]:
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return data.decode("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise ValueError(
             f"`text` must be `prompts` or the path of a text in UTF-8, got {source!r} ({error})."
         ) from error

@@ -125,9 +125,12 @@ def export(
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     (partial / exported.MANIFEST).write_text(f"{text}\n", encoding="utf-8")
     copy_code(partial, path.name)
-    if replaces:
-        shutil.rmtree(path)
+    former = path.with_name(f"{path.name}.former")
+    if replaces:  # Two names, since no folder takes the place of one that is not empty.
+        shutil.rmtree(former, ignore_errors=True)
+        path.replace(former)
     partial.replace(path)
+    shutil.rmtree(former, ignore_errors=True)
     return {name: (path / f"{name}.onnx").stat().st_size for name in graphs}
 
 
@@ -159,7 +162,8 @@ def describe(recognizer: Recognizer, arithmetic: Arithmetic, fusion: Fusion) -> 
 def front_end(recognizer: Recognizer) -> FrontEnd:
     """The constants of the recognizer's features."""
     data = recognizer.config.data
-    analysis, filters = filter_bank.build(data.sample_rate)
+    window, hop = features.frame_size(data.sample_rate)
+    analysis, filters = filter_bank.build(data.sample_rate, window)
     reach = features.REACH
     taps = np.zeros((3, 2 * reach + 1))
     first = features.DELTA_FILTER
@@ -170,7 +174,7 @@ def front_end(recognizer: Recognizer) -> FrontEnd:
         analysis=analysis.astype(np.float32),
         filters=filters.astype(np.float32),
         differences=(taps * np.array(features.DELTA_SCALES)[:, None]).astype(np.float32),
-        hop=round(features.HOP_SECONDS * data.sample_rate),
+        hop=hop,
         stack=features.STACK,
         scale=features.FULL_SCALE,
         energy_floor=float(features.ENERGY_FLOOR),

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .lexicon import SILENCE
 from .state_graph import NO_WORD, StateGraph
-from .tying import SILENCE
 
 STAY = 0.5  # probability of staying in a state, which hardly matters
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)  # states that graphs are padded to

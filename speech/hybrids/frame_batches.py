@@ -18,14 +18,14 @@ import numpy as np
 
 from ..augmentation import speed_perturb
 from ..corpora.corpus import Utterances
-from ..features import HOP_SECONDS, STACK, WINDOW_SECONDS
+from ..features import STACK, frame_size
 
 NO_TARGET = -1
 
 
 def num_frames(num_samples: int, sample_rate: int) -> int:
     """Frames that `features.extract` makes of a recording."""
-    window, hop = (int(seconds * sample_rate) for seconds in (WINDOW_SECONDS, HOP_SECONDS))
+    window, hop = frame_size(sample_rate)
     return -(-max(0, 1 + (num_samples - window) // hop) // STACK)
 
 

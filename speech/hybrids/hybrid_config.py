@@ -101,7 +101,7 @@ class HybridRun:
             )
         if self.learners.asynchronous:
             raise ValueError(
-                f"`--engine` must be vmap, shard_map or pmap for a hybrid, got "
+                f"`--engine` must be auto, vmap, shard_map or pmap for a hybrid, got "
                 f"{self.learners.engine}."
             )
         if not 0 <= self.mmi <= 1 or not self.mmi_scale > 0:

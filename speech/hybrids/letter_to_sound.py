@@ -153,14 +153,16 @@ def _align(pairs: Sequence[tuple[str, Pronunciation]]) -> list[list[tuple[str, P
     phones = sorted({phone for _, said in pairs for phone in said})
     probs = np.ones((len(letters), 2 + len(phones) + len(phones) ** 2))
     probs[:, 1 + len(phones) :] = 0.1  # two phones for a letter are rare
+    start = probs
     sample = list(_group(pairs[:: -(-len(pairs) // _SAMPLE)], letters, phones))
     for around in range(_ROUNDS + 1):
         probs[:, -1] = 0.0
-        probs /= probs.sum(axis=1, keepdims=True)
+        probs = probs / probs.sum(axis=1, keepdims=True)
         probs[:, :-1] += _RAREST
         if around < _ROUNDS:
-            counts = sum(_count(group, probs.ravel()) for group in sample)
-            probs = np.reshape(counts, probs.shape)
+            counts = np.reshape(sum(_count(group, probs.ravel()) for group in sample), probs.shape)
+            seen = counts[:, :-1].any(axis=1, keepdims=True)  # rare letters may lack in the sample
+            probs = np.where(seen, counts, start)
     with np.errstate(divide="ignore"):
         log_probs = np.log(probs).ravel()
     aligned: list[list[tuple[str, Pronunciation]]] = [[] for _ in pairs]

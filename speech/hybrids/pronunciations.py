@@ -45,4 +45,5 @@ def of_run(folder: str | Path, name: str | None, words: Sequence[str]) -> Lexico
     missing = [word for word in words if word not in known]
     if not missing:
         return known.of(words)
-    return load(run_folder.read_config(folder)["lexicon"], words)
+    others = load(run_folder.read_config(folder)["lexicon"], missing)
+    return Lexicon({**known.pronunciations, **others.pronunciations}).of(words)

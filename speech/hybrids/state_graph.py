@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from .tying import SILENCE, Context, Tying
+from .lexicon import SILENCE
+from .tying import Context, Tying
 
 NO_WORD = -1
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.cluster import hierarchy
 
-SILENCE = "SIL"
+from .lexicon import SILENCE
 
 
 class Question(NamedTuple):

@@ -60,8 +60,8 @@ def test_from_discs_to_scores(ldc, tmp_path, capsys):
     reference = sclite.read_stm(tmp_path / "scores/reference.stm")
     assert len(reference.segments) == 4
     assert (tmp_path / "scores/rules.glm").is_file()
-    for word in sclite.read_ctm(tmp_path / "scores/hypothesis.ctm"):
-        assert word.recording in ("en_4156", "sw_4390")
+    for word in (tmp_path / "scores/hypothesis.ctm").read_text().splitlines():
+        assert word.split()[0] in ("en_4156", "sw_4390")
 
 
 @pytest.mark.usefixtures("fake_espeak")

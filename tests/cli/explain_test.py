@@ -31,6 +31,11 @@ def test_bad_options_are_told(phrases, tmp_path, monkeypatch, capsys, option, me
     assert message in capsys.readouterr().err
 
 
+def test_a_classifier_of_texts_is_not_scored_as_one_of_images(phrases, capsys):
+    assert main(["evaluate", str(phrases["config"].run)]) == 2
+    assert "classifies texts; its accuracy is in result.json" in capsys.readouterr().err
+
+
 def test_without_a_run_it_is_told_how_to_make_one(tmp_path, capsys):
     assert main(["explain", str(tmp_path), "A text."]) == 2
     assert "train one by `gossamer train language`" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from gossamer.cli.spins import parse_layers
 
 @pytest.fixture
 def asked(monkeypatch, spin_parts):
-    """Which parts were computed; all of them are made up."""
+    """Which parts were computed, all of them made up, and which one stops or fails."""
     from gossamer.physics import spin_study
 
     computed = []
@@ -18,17 +18,19 @@ def asked(monkeypatch, spin_parts):
     def make(name):
         def compute(key):
             computed.append(name)
-            if name == asked_to_stop[0]:
+            if name == asked_to.get("stop"):
                 signal.raise_signal(signal.SIGTERM)
+            if name == asked_to.get("fail"):
+                raise ValueError("the Binder cumulants do not cross")
             return dict(spin_parts[name])
 
         return compute
 
-    asked_to_stop = [None]
+    asked_to = {}
     monkeypatch.setattr(
         spin_study, "list_parts", lambda magnet, settings: {name: make(name) for name in spin_parts}
     )
-    return computed, asked_to_stop
+    return computed, asked_to
 
 
 def test_a_run(tmp_path, capsys, asked, spin_parts):
@@ -46,17 +48,32 @@ def test_a_run(tmp_path, capsys, asked, spin_parts):
     assert "run seed" in capsys.readouterr().err
 
 
-def test_a_stopped_run_is_continued(tmp_path, asked, spin_parts):
+def test_a_stopped_run_is_continued(tmp_path, capsys, asked, spin_parts):
     words = ["spins", "--run", str(tmp_path / "run")]
-    computed, asked_to_stop = asked
-    asked_to_stop[0] = "order-axis"
-    assert main(words) == 130
+    computed, asked_to = asked
+    asked_to["stop"] = "order-axis"
+    assert main(words) == 128 + signal.SIGTERM
     assert computed[-1] == "order-axis"
+    told = f"SIGTERM came: stopped after part {len(computed)} of {len(spin_parts)}, saved in "
+    assert told in capsys.readouterr().err
     assert not (tmp_path / "run/spins.html").exists()
-    asked_to_stop[0] = None
+    asked_to.clear()
     assert main(words) == 0
     assert computed == list(spin_parts)  # each of them once
     assert (tmp_path / "run/spins.html").exists()
+
+
+def test_a_failed_part_does_not_keep_the_others(tmp_path, capsys, asked, spin_parts):
+    words = ["spins", "--run", str(tmp_path / "run")]
+    computed, asked_to = asked
+    asked_to["fail"] = "curie-constant-2"
+    for _ in range(2):
+        assert main(words) == 1
+        printed = capsys.readouterr()
+        assert "gossamer: curie-constant-2 failed: the Binder cumulants do not" in printed.err
+        assert printed.out.strip() == str(tmp_path / "run/spins.html")
+    assert computed == [*spin_parts, "curie-constant-2"]  # which alone is tried again
+    assert "constant,2" not in (tmp_path / "run/curie.csv").read_text()
 
 
 def test_sets_are_listed(capsys):
@@ -72,6 +89,7 @@ def test_sets_are_listed(capsys):
         (["--sizes", "12", "20"], "`size` along a1 must be a multiple of 3"),
         (["--stacking", "ABC"], "`stacking` must be AA or AB"),
         (["--temperature", "0"], "`temperature` must be positive"),
+        (["--moment", "0"], "`moment` must be positive"),
     ],
 )
 def test_bad_words_are_one_clear_line(tmp_path, capsys, words, match):

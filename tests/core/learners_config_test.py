@@ -47,6 +47,12 @@ def test_learners_that_do_not_wait_refuse_what_needs_rounds(options, message):
     LearnersConfig(engine="threads", topology="exponential", weight_noise=0.1).check()
 
 
+@pytest.mark.parametrize("engine", ["vmap", "threads"])
+def test_there_is_a_learner(engine):
+    with pytest.raises(ValueError, match=r"`learners\.number` must be at least 1, got 0"):
+        LearnersConfig(number=0, engine=engine).check()
+
+
 def test_a_missing_engine_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install 'gossamer\[ray\]'"):

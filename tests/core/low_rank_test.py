@@ -42,6 +42,13 @@ def test_finds_a_matrix_of_low_rank_exactly():
     np.testing.assert_allclose(found.rest[0], 0.0, atol=5e-5)
 
 
+def test_double_precision_stays_where_it_is(float64):
+    for dtype in (jnp.float32, jnp.float64):
+        x = jnp.ones((N, 20, 30), dtype)
+        found = reduce([x], 10.0, learners.replicate(power_sgd().init([x[0]], [10.0]), N))
+        assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype(dtype)}
+
+
 def test_small_arrays_are_sent_whole():
     arrays = [jnp.arange(N * 6.0).reshape(N, 6), jnp.ones((N, 2, 2))]
     memory = power_sgd().init([x[0] for x in arrays], [4.0, 4.0])

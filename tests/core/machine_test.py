@@ -78,6 +78,7 @@ def test_one_learner_communicates_nothing():
         ({"link_bandwidth": 0.0}, {}, "dense", 1, "`link_bandwidth` must be positive, got 0.0"),
         ({}, {"minibatch": math.nan}, "dense", 1, "`minibatch` must be positive, got nan"),
         ({}, {}, "scalecom", 0.5, "`rate` must be at least 1, got 0.5"),
+        ({}, {}, "scalecom", 1e5, "`chunk` must be from 1 to 65536, got 100000"),
         ({}, {}, "sketch", 2, '`scheme` must be "dense", "scalecom" or "local_top_k"'),
     ],
 )

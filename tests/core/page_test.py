@@ -25,6 +25,7 @@ def test_a_figure_within_the_page():
     head, content = page.to_url(png).split(",")
     assert head == "data:image/png;base64"
     assert base64.b64decode(content) == png
+    assert page.to_url(b"", "audio/wav") == "data:audio/wav;base64,"
 
 
 def test_definitions():

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from gossamer.core.paths import join, named_leaves
+from gossamer.core.paths import join, named_leaves, nest
 from gossamer.core.quantized import Quantized
 
 
@@ -31,6 +31,11 @@ class State(NamedTuple):
 def test_names_of_leaves(tree, expected):
     assert named_leaves(tree) == expected
     assert [leaf for _, leaf in named_leaves(tree)] == jax.tree.leaves(tree)
+
+
+@pytest.mark.parametrize("tree", [{"b": 1, "a": {"kernel": 2, "c": {"bias": 3}}}, {}])
+def test_nest_undoes_names(tree):
+    assert nest(dict(named_leaves(tree))) == tree
 
 
 def test_join_is_the_name_of_a_path_of_jax():

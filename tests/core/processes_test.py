@@ -93,6 +93,7 @@ def test_two_processes_survive_signals_and_end_as_one_does(tmp_path, free_addres
         ("localhost,2,0", "`cluster` must be one of"),
         ("localhost:1,2,2", "must number its 2 processes from 0 to 1, got 2"),
         ("slurm", "`cluster` slurm: this process was not launched by it"),
+        ("mpi4py", "`cluster` mpi4py: this process was not launched by it"),
     ],
 )
 def test_clusters_that_are_none_are_refused(cluster, match):

@@ -52,6 +52,10 @@ def test_a_table_of_ones_own(tmp_path):
         ("text\tlabel\tsplit\nFine.\tgood\ttraining\n", "line 2: a line must have"),
         ("sentence\tlabel\nFine.\tgood\n", "line 2: a line must have"),
         ("text\tlabel\tsplit\nFine.\tgood\ttrain\n", "at least two classes"),
+        (
+            "text\tlabel\tsplit\nFine.\tgood\ttrain\nAwful.\tbad\ttrain\n",
+            "no texts for dev or test",
+        ),
     ],
 )
 def test_bad_tables_are_refused(tmp_path, content, message):

@@ -33,6 +33,15 @@ def test_a_finished_run_is_there_at_once(phrases, monkeypatch, tmp_path):
         training.train(other)
 
 
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"variants": 0}, {"variant_spacing": 0}, {"masked": 1.0}]
+)
+def test_options_out_of_range_are_refused_before_training(phrases, options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        training.train(dataclasses.replace(phrases["config"], **options))
+
+
 def test_masks_spare_special_tokens():
     seen = []
 

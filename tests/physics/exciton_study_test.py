@@ -1,8 +1,10 @@
 """What a study holds and what its tables say."""
 
 import csv
+import dataclasses
 
 import numpy as np
+import pytest
 
 from gossamer.physics.exciton_study import write_tables
 
@@ -36,6 +38,20 @@ def test_tables(tmp_path, float64, exciton_study):
     assert len(rows) == 9
     assert float(rows[0]["photon_energy_meV"]) == np.round(1890 - 161.449, 2)
     assert rows[0]["lifetime_ps"] == "inf"
+    assert not list(tmp_path.glob(".*"))
     with open(tmp_path / "spectra.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * len(exciton_study.photon_energy)
+
+
+def test_a_small_basis_has_no_weight_of_d(tmp_path, float64, exciton_study):
+    spectrum = exciton_study.spectrum
+    two = {name: getattr(spectrum, name)[..., :2, :] for name in ("coefficients", "origins")}
+    write_tables(exciton_study._replace(spectrum=dataclasses.replace(spectrum, **two)), tmp_path)
+    with open(tmp_path / "states.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        weights = [float(row[f"weight_{letter}"]) for letter in "spd"]
+        assert weights[2] == 0
+        assert sum(weights) == pytest.approx(1, abs=1e-5)  # as written, in six digits
+        assert float(row["continuity"]) > 0.5

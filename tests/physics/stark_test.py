@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gossamer.physics.materials import Material, find, stack
+from gossamer.physics.polar.hamiltonian import Basis
 from gossamer.physics.stark import EV_PER_SQUARE_VOLT_PER_METER, polarizability, two_level
 from gossamer.physics.units import BOHR, HARTREE
 
@@ -40,6 +41,20 @@ def test_two_levels():
     np.testing.assert_allclose(levels.upper[:2], [-37.3925, -36.4947], atol=1e-3)
     # At e F d = D / 2 the mixing angle is a quarter of pi / 2.
     np.testing.assert_allclose(levels.share, [0, 0.0704, np.sin(np.pi / 8) ** 2], atol=2e-4)
+
+
+@pytest.mark.parametrize("radial", [16, 28])  # half the distance is 0, or all but 0
+def test_degenerate_levels_share_evenly(radial):
+    def levels(length, field):
+        return two_level(Material(1.0, length, 1.0), field, Basis(radial=radial))
+
+    found = levels(0.0, jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(found.share, 0.5, rtol=1e-6)
+    np.testing.assert_allclose(found.lower[0], -HARTREE / 4.5, rtol=1e-10)
+    np.testing.assert_allclose(found.upper[0], found.lower[0], rtol=0)
+    by_length, by_field = np.transpose(jax.jacobian(levels, argnums=(0, 1))(0.0, 0.0))
+    assert np.isfinite(by_length).all()
+    np.testing.assert_array_equal(by_field, 0.0)  # the mean of -|F| and |F| on both sides
 
 
 def test_2p_is_repelled_by_2s_above_and_pushes_it_up():

@@ -173,6 +173,16 @@ def test_log_mel_names_the_bad_argument(options, argument):
         features.log_mel(jnp.zeros(1000), **options)
 
 
+@pytest.mark.parametrize(
+    ("sample_rate", "expected"),
+    [(8000, (200, 80)), (16000, (400, 160)), (22050, (551, 220)), (11060, (276, 110))],
+)
+def test_frame_size_has_whole_samples(sample_rate, expected):
+    assert features.frame_size(sample_rate) == expected
+    frames, _ = features.log_mel(jnp.zeros(sum(expected)), sample_rate)
+    assert len(frames) == 2
+
+
 def test_stack_frames_refuses_an_empty_stack():
     with pytest.raises(ValueError, match="`stack`"):
         features.stack_frames(jnp.zeros((4, 2)), jnp.zeros(4), stack=0)

@@ -8,7 +8,7 @@ from gossamer.speech import filter_bank
 def test_the_transform_is_that_of_a_prepared_frame():
     generator = np.random.default_rng(0)
     frame = generator.normal(size=200)
-    analysis, _ = filter_bank.build(8000)
+    analysis, _ = filter_bank.build(8000, 200)
     centered = frame - frame.mean()
     emphasized = centered - 0.97 * np.concatenate([centered[:1], centered[:-1]])
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(200) / 199)) ** 0.85
@@ -18,7 +18,7 @@ def test_the_transform_is_that_of_a_prepared_frame():
 
 
 def test_filters_are_triangles_that_add_up():
-    _, filters = filter_bank.build(8000, num_filters=23)
+    _, filters = filter_bank.build(8000, 200, num_filters=23)
     assert filters.shape == (128, 23)
     peaks = filters.argmax(axis=0)
     assert (np.diff(peaks) > 0).all()

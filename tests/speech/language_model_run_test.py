@@ -62,7 +62,7 @@ def test_perplexity_by_the_chain_rule():
 
 def test_a_run_learns_packs_and_is_complete(tmp_path):
     folder = tmp_path / "lm"
-    config = run_config(folder, learners=LearnersConfig(number=2))
+    config = run_config(folder, learners=LearnersConfig(number=2, engine="auto"))
     found = language_model_run.train(config)
     loaded = language_model_run.load(folder)
     held_out = sentences.read_sentences(["prompts"]).dev
@@ -80,8 +80,12 @@ def test_a_run_learns_packs_and_is_complete(tmp_path):
 def test_what_is_no_language_model_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not a packed language model"):
         language_model_run.load(tmp_path / "nothing.safetensors")
-    with pytest.raises(ValueError, match="`--engine` must be vmap"):
+    with pytest.raises(ValueError, match="`--engine` must be auto, vmap"):
         language_model_run.train(run_config(tmp_path, learners=LearnersConfig(engine="threads")))
+    with pytest.raises(ValueError, match=r"`learners\.weight_noise` is for recognizers"):
+        language_model_run.train(run_config(tmp_path, learners=LearnersConfig(weight_noise=0.1)))
+    with pytest.raises(ValueError, match="`batch_size` must be a positive multiple"):
+        next(sentences.SentenceBatches([], 0, num_learners=1, seed=0))
     still = dataclasses.replace(run_config(tmp_path, quantize="int8"), optimizer=STILL)
     with pytest.raises(ValueError, match=r"`--optimizer.steps` must be positive, got 0;.*`--from`"):
         language_model_run.train(still)

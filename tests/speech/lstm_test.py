@@ -13,7 +13,6 @@ from gossamer.core.quantization import Policy
 from gossamer.core.quantized import Quantized, dequantize
 from gossamer.core.quantizers import pact_plus, sawb_plus
 from gossamer.speech.lstm import LSTM, flip_sequences
-from gossamer.speech.recurrence import lstm_scan, lstm_step
 
 
 def normal(key, *shape):
@@ -90,31 +89,6 @@ def test_agrees_with_flax(key, batch):
     expected = jax.jit(cell.apply)({"params": {"cell": flax_params}}, inputs)
     outputs, _ = jax.jit(layer.apply)({"params": params}, inputs)
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_gradient_equals_automatic_differentiation(key, float64):
-    def plain_scan(projected, recurrent, state):
-        def step(carry, z):
-            carry = lstm_step(carry, z, recurrent)
-            return carry, carry[0]
-
-        last, hidden = jax.lax.scan(step, state, projected)
-        return hidden, last
-
-    keys = jax.random.split(key, 5)
-    projected = normal(keys[0], 6, 2, 4, 12)
-    recurrent = normal(keys[1], 2, 3, 12)
-    state = (normal(keys[2], 2, 4, 3), normal(keys[3], 2, 4, 3))
-    weights = normal(keys[4], 6, 2, 4, 3)
-
-    def objective(scan, *arguments):
-        hidden, (last_hidden, last_cell) = scan(*arguments)
-        return jnp.sum(weights * hidden) + jnp.sum(jnp.sin(last_hidden)) + jnp.sum(last_cell**2)
-
-    gradient = jax.jit(jax.grad(objective, argnums=(1, 2, 3)), static_argnums=0)
-    ours = gradient(lambda *arguments: lstm_scan(*arguments, {}), projected, recurrent, state)
-    expected = gradient(plain_scan, projected, recurrent, state)
-    chex.assert_trees_all_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_padding_changes_nothing(key, batch):

@@ -197,6 +197,8 @@ def test_the_header_is_plain_json(model, tmp_path):
 def test_unknown_pretrained_name_lists_the_known():
     with pytest.raises(ValueError, match="`name` must be one of"):
         recognizer.pretrained("absent")
+    with pytest.raises(ValueError, match="must be one of prompts, got 'hybrid'"):
+        recognizer.pretrained("hybrid")
 
 
 def first_clip(size, path, leaf):

@@ -8,7 +8,7 @@ import pytest
 
 from gossamer.core import blocks, quantization, quantizers
 from gossamer.core.quantized import Quantized, dequantize, matmul
-from gossamer.speech.recurrence import lstm_scan, lstm_step, quantize_frames
+from gossamer.speech.recurrence import lstm_scan, quantize_frames
 
 HIDDEN = {
     "fixed": quantizers.fixed(4),
@@ -145,13 +145,6 @@ def test_weights_alone_may_be_codes(problem):
     hidden, _ = lstm_scan(projected, codes, state, {})
     expected, _ = plain_scan(projected, codes, state, {}, None)
     np.testing.assert_allclose(hidden, expected, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.usefixtures("optimized_code")
-def test_one_step_is_one_frame_of_the_scan(problem):
-    projected, recurrent, state, _ = problem
-    hidden, _ = lstm_scan(projected[:1], recurrent, state, {})
-    np.testing.assert_allclose(hidden[0], lstm_step(state, projected[0], recurrent)[0], rtol=1e-6)
 
 
 def test_frames_have_the_codes_that_the_recursion_saw(problem):

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from gossamer.speech import sclite, sclite_report
 from gossamer.speech.corpora.corpus import Utterance, Utterances
@@ -35,10 +34,9 @@ def test_a_list_is_its_own_reference(tmp_path):
         "a_b A a_b_A 0.000 2.000 hi there",
         "c B c_B 5.000 7.000 oh",
     ]
-    words = sclite.read_ctm(tmp_path / "scores/hypothesis.ctm")
-    assert [word.text for word in words] == ["hi", "hare", "oh", "no"]
-    assert words[1].start == pytest.approx(0.3)
-    assert words[1].duration == pytest.approx(0.34)
+    words = (tmp_path / "scores/hypothesis.ctm").read_text().splitlines()
+    assert [word.split()[-1] for word in words] == ["hi", "hare", "oh", "no"]
+    assert words[1] == "a_b A 0.300 0.340 hare"
     assert [(s.title, *s.counts) for s in report.scores] == [("Overall", 3, 1, 0, 1)]
     assert (tmp_path / "scores/scores.tsv").read_text().splitlines()[1:] == [
         "Overall\t2\t3\t1\t0\t1\t0.6667"

@@ -20,30 +20,20 @@ def test_known_errors_of_references_are_mended(tmp_path):
     assert sclite.read_stm(path).segments == [Segment("f", "A", "s", 1.0, 2.0, (), "(UH) HI")]
 
 
-def test_hypotheses_are_sorted_and_read_back(tmp_path):
+def test_hypotheses_are_sorted(tmp_path):
     words = [TimedWord("b", "A", 10.0, 0.5, "hi"), TimedWord("b", "A", 9.0, 0.25, "oh")]
     sclite.write_ctm(tmp_path / "a.ctm", words)
-    assert sclite.read_ctm(tmp_path / "a.ctm") == words[::-1]
-    (tmp_path / "b.ctm").write_text(";; comment\nb A 9 0.25 oh -1.5\n")
-    assert sclite.read_ctm(tmp_path / "b.ctm") == words[1:]
+    assert (tmp_path / "a.ctm").read_text() == "b A 9.000 0.250 oh\nb A 10.000 0.500 hi\n"
 
 
-@pytest.mark.parametrize(
-    ("read", "line", "message"),
-    [
-        (sclite.read_stm, "f A s one 2 HI", "must be `recording channel speaker"),
-        (sclite.read_stm, "f A s 1", "must be `recording channel speaker"),
-        (sclite.read_ctm, "f A 1 2", "must be `recording channel start"),
-        (sclite.read_ctm, "f A 1 x HI", "must be `recording channel start"),
-    ],
-)
-def test_broken_lines_are_named(tmp_path, read, line, message):
+@pytest.mark.parametrize("line", ["f A s one 2 HI", "f A s 1"])
+def test_broken_lines_are_named(tmp_path, line):
     path = tmp_path / "a"
     path.write_text(f";; comment\n{line}\n")
-    with pytest.raises(ValueError, match=f"line 2: {message}"):
-        read(path)
+    with pytest.raises(ValueError, match="line 2: must be `recording channel speaker"):
+        sclite.read_stm(path)
     with pytest.raises(ValueError, match="cannot be read"):
-        read(tmp_path / "missing")
+        sclite.read_stm(tmp_path / "missing")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,13 @@ def test_a_shift_is_a_crop_after_padding(generator):
     assert found == crops  # 400 draws miss one of 25 with a probability below 1e-5
 
 
+def test_a_shift_beyond_the_frame_leaves_zeros(generator):
+    x = image(6, 6)
+    found = [augmentation.shift(x, 6, 12, generator) for _ in range(100)]
+    assert {shifted.shape for shifted in found} == {x.shape}
+    assert any(not shifted.any() for shifted in found)
+
+
 def test_without_a_generator_a_small_image_is_in_the_middle():
     x = image(4, 5, 1)
     expected = np.pad(x, ((2, 2), (1, 2), (0, 0)))

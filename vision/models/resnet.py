@@ -87,6 +87,7 @@ class ResNet(nn.Module):
         expansion: 0 for `BasicBlock`, else channels of a `Bottleneck`'s result per width of stage.
         groups: of the convolutions of 3 x 3 in a `Bottleneck`.
         inner: channels inside the bottlenecks of the first stage, all groups together.
+        stem: side of the first convolution of the CIFAR form.
         options: of the network.
     """
 

@@ -1,11 +1,13 @@
 """Blocks: padding, devices, a journal that goes on and refuses, progress."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gossamer.core.attribution.blocks import Blocks, Padding, count, stack
+from gossamer.core.attribution.blocks import Blocks, Padding, count, describe, stack
 
 
 @jax.jit
@@ -51,6 +53,18 @@ def test_a_journal_goes_on_where_it_stopped(tmp_path):
     assert len(calls) == 4  # two blocks, one that failed, the last one
     with pytest.raises(ValueError, match="`journal` must be that of the same computation"):
         blocks.map(function, EXAMPLES, jnp.float32(3))
+
+
+def test_functions_are_known_by_what_every_process_sees():
+    assert describe(double) == f"{__name__}.double"
+    assert describe(Counted(3)) == "Counted(limit=3)"
+
+
+class Counted(NamedTuple):
+    limit: int
+
+    def __call__(self, block):
+        return block
 
 
 def test_progress_is_reported():

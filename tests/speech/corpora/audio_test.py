@@ -72,6 +72,12 @@ def test_unusable_files_get_one_line_with_name_and_reason(tmp_path, make, option
     assert "\n" not in str(caught.value)
 
 
+def test_raw_samples_are_refused(tmp_path):
+    (tmp_path / "greeting.raw").write_bytes(bytes(800))
+    with pytest.raises(audio.AudioError, match="not readable as audio: of no known format"):
+        audio.read(tmp_path / "greeting.raw", 8000)
+
+
 def test_ten_hours_are_refused_unread(tmp_path):
     write(tmp_path / "long.flac", np.zeros(36_000 * 100, np.int16), 100, subtype="PCM_16")
     with pytest.raises(audio.AudioError, match=r"36000 s exceed the limit of 3600 s; cut it"):

@@ -106,7 +106,7 @@ def test_transcripts_are_plausible_for_their_durations(prompts):
 
 def test_prompts_read_as_stored(prompts, table):
     assert prompts.sample_rate == 8000
-    assert "".join(prompts.vocabulary.to_list()) == " 'abcdefghijklmnopqrstuvwxyz"
+    assert "".join(prompts.vocabulary.characters) == " 'abcdefghijklmnopqrstuvwxyz"
     assert len({u for part in splits(prompts).values() for u in (x.name for x in part)}) == 616
     row = next(r for r in table if r["split"] == "test" and float(r["start"]) > 0)
     utterance = next(u for u in prompts.test if u.name == f"{row['name']}@{float(row['start']):g}")
@@ -139,7 +139,7 @@ def test_manifest_of_another_language_and_rate(tmp_path):
     assert loaded.name == "french"
     assert loaded.train.texts == ("été",)
     assert loaded.dev.texts == ("noël",)
-    assert "".join(loaded.vocabulary.to_list()) == "lnotéë"
+    assert "".join(loaded.vocabulary.characters) == "lnotéë"
     assert len(loaded.test) == 0
     assert [len(loaded.train[0].waveform), len(loaded.dev[0].waveform)] == [8000, 8000]
 

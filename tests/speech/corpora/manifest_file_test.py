@@ -46,6 +46,12 @@ def test_repeated_names_become_unique(tmp_path):
     assert [row.name for row in manifest_file.read(path, **OPTIONS)] == ["x", "x@1.5", "x:4"]
 
 
+def test_names_repeated_with_their_times_become_unique(tmp_path):
+    rows = "".join(f"x\t{t}\t5\n" for t in "abc")
+    path = write(tmp_path / "a.tsv", "audio\ttext\tstart\n" + rows)
+    assert [row.name for row in manifest_file.read(path, **OPTIONS)] == ["x", "x@5", "x:4"]
+
+
 def test_without_a_split_equal_texts_go_together(tmp_path):
     texts = [f"number {n}" for n in range(1000)] * 2
     path = write(tmp_path / "a.tsv", "audio\ttext\n" + "".join(f"x\t{t}\n" for t in texts))

@@ -30,9 +30,15 @@ def test_prompts_keep_their_split():
     assert not set(found.train) & set(found.dev)
 
 
-@pytest.mark.parametrize("content", [b"one line", b"\xff\xfe\xfa" * 40, None])
-def test_unusable_texts_are_refused(content, tmp_path):
-    path = tmp_path / "text.txt"
+DAMAGED = gzip.compress(b"one line\ntwo lines\n" * 9, mtime=0)[:12] + b"\xff" * 40
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [(b"one line", "txt"), (b"\xff\xfe\xfa" * 40, "txt"), (None, "txt"), (DAMAGED, "gz")],
+)
+def test_unusable_texts_are_refused(content, suffix, tmp_path):
+    path = tmp_path / f"text.{suffix}"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match="`text`"):

@@ -9,8 +9,9 @@ import pytest
 
 from gossamer.speech.hybrids import alignment
 from gossamer.speech.hybrids.alignment import Alignment, Segment
+from gossamer.speech.hybrids.lexicon import SILENCE
 from gossamer.speech.hybrids.state_graph import NO_WORD, build
-from gossamer.speech.hybrids.tying import SILENCE, monophones
+from gossamer.speech.hybrids.tying import monophones
 
 LEXICON = {"a": [("A",)], "ab": [("A", "B"), ("B",)], "b": [("B",)]}
 TYING = monophones("AB", states=2)

@@ -31,6 +31,13 @@ def regular() -> tuple[Lexicon, list[str]]:
     return learned, words[::4]
 
 
+def test_letters_that_the_sample_lacks_are_aligned_too(monkeypatch):
+    words = {"ab": ("A", "B"), "ba": ("B", "A"), "aab": ("A", "A", "B"), "ax": ("A", "X")}
+    monkeypatch.setattr(letter_to_sound, "_SAMPLE", 2)  # the first and the third word
+    reader = letter_to_sound.learn(Lexicon({word: (said,) for word, said in words.items()}))
+    assert reader.pronounce("xb") == ("X", "B")
+
+
 def test_regular_spelling_is_learned_exactly(regular):
     learned, held_out = regular
     reader = letter_to_sound.learn(learned)

@@ -3,8 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
+from gossamer.speech.hybrids.lexicon import SILENCE
 from gossamer.speech.hybrids.state_graph import NO_WORD, Slot, build
-from gossamer.speech.hybrids.tying import SILENCE, Context, monophones
+from gossamer.speech.hybrids.tying import Context, monophones
 
 LEXICON = {"a": [("A",)], "ab": [("A", "B"), ("B",)], "ca": [("C", "A"), ("C",)]}
 TYING = monophones("ABC", states=2)

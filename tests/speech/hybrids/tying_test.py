@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
+from gossamer.speech.hybrids.lexicon import SILENCE
 from gossamer.speech.hybrids.tying import (
-    SILENCE,
     Context,
     Moments,
     Question,
