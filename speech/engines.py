@@ -16,6 +16,7 @@ import jax
 from ..core import asynchrony, learners, training
 from ..core.async_runtime import Runtime, Threads
 from ..core.async_training import Steps, gradient_of
+from ..core.data_folder import cache_dir
 from ..core.ray_runtime import Actors
 from . import recipe, training_data
 from .corpora.corpus import Corpus
@@ -132,9 +133,8 @@ def _runtime(
 
 def _actor_environment() -> dict[str, str]:
     """Where actors find prepared data, and what others have compiled."""
-    cache = Path.home() / ".cache" / "gossamer" / "compiled"
-    found = {"JAX_COMPILATION_CACHE_DIR": str(cache)}
-    names = ("JAX_COMPILATION_CACHE_DIR", "TFDS_DATA_DIR")
+    found = {"JAX_COMPILATION_CACHE_DIR": str(cache_dir() / "compiled")}
+    names = ("JAX_COMPILATION_CACHE_DIR", "GOSSAMER_CACHE", "TFDS_DATA_DIR")
     return found | {name: os.environ[name] for name in names if name in os.environ}
 
 

@@ -102,7 +102,7 @@ def open_data(
     Args:
         name: "fashion" (bundled), "cifar10", "cifar100", "fashion_mnist", "imagenet2012", or the
             path of a folder, see `folder`.
-        data_dir: folder of prepared data; ``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``.
+        data_dir: folder of prepared data; by default that of `core.data_folder.default_data_dir`.
         on_error: see `folder`.
 
     Returns:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-from .. import corpora, data, packages, records, table
+from ...core.data_folder import default_data_dir
+from .. import corpora, data, records, table
 from . import grammar
 
 WMT14 = "wmt14/"  # followed by two languages, such as en-de
@@ -121,7 +122,7 @@ def load_parallel(
             f"{name}: no pairs for {' and '.join(missing)} among {len(rows)}; give more, or a "
             "column `split` with all of them."
         )
-    builder = records.prepare(label, rows, data_dir or packages.cache_folder() / "texts")
+    builder = records.prepare(label, rows, data_dir or default_data_dir() / "texts")
     return ParallelText(name, *(Pairs(builder.open(split)) for split in records.SPLITS))
 
 

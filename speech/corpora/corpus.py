@@ -7,7 +7,7 @@
     switchboard(...)     Switchboard-1, Fisher and Hub5'00 from the discs of the LDC
 
 They are written once as array_record files (see ``records``) and then read by random access.  The
-preparation folder is ``data_dir``, else ``$TFDS_DATA_DIR``, else ``~/.cache/gossamer``.
+preparation folder is ``data_dir``, else that of `core.data_folder`.
 """
 
 import contextlib

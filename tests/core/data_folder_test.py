@@ -9,7 +9,10 @@ def test_data_dir_defaults_to_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert data_folder.default_data_dir() == tmp_path
     monkeypatch.delenv("TFDS_DATA_DIR")
+    monkeypatch.setenv("GOSSAMER_CACHE", "~/elsewhere")
     monkeypatch.setenv("HOME", str(tmp_path))
+    assert data_folder.default_data_dir() == tmp_path / "elsewhere"
+    monkeypatch.delenv("GOSSAMER_CACHE")
     assert data_folder.default_data_dir() == tmp_path / ".cache" / "gossamer"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gossamer.language import packages
+from gossamer.core import data_folder
 from gossamer.language.packages import Package, fetch
 
 
@@ -17,7 +17,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_a_file_in_the_cache_is_taken(package):
-    folder = packages.cache_folder() / "packages"
+    folder = data_folder.cache_dir() / "packages"
     folder.mkdir()
     (folder / package.file).write_bytes(b"content")
     assert fetch(package) == folder / package.file
@@ -51,4 +51,4 @@ def test_what_pip_says_is_told(package, monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(ValueError, match=r"pip could not get thing==1 \(no network\)"):
         fetch(package)
-    assert not list((packages.cache_folder() / "packages").iterdir())
+    assert not list((data_folder.cache_dir() / "packages").iterdir())

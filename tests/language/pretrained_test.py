@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gossamer.core import data_folder
 from gossamer.language import packages, pretrained
 from gossamer.language.encoder_config import MINILM, EncoderConfig
 from gossamer.language.models import Encoder
@@ -38,7 +39,7 @@ def test_every_tensor_has_its_place():
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not (packages.cache_folder() / "packages" / packages.MINILM.file).exists(),
+    not (data_folder.cache_dir() / "packages" / packages.MINILM.file).exists(),
     reason="the pretrained encoder was not fetched",
 )
 def test_embeddings_mean_something():
