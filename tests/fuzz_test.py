@@ -110,7 +110,11 @@ READERS = {  # file, reader, and content, which a fixture makes of models
         lambda path: list(fisher.read_file(path)),
         b"# head\n\n1.5 2.5 A: one\n",
     ),
-    "texts": ("a.tsv", texts.read_table, b"label\ttext\ngood\tfine\nbad\tdull\n"),
+    "texts": (
+        "a.tsv",
+        texts.read_table,
+        b"label\ttext\tsplit\ngood\tfine\ttrain\nbad\tdull\ttrain\nbad\tsad\ttest\n",
+    ),
     "pairs": ("a.tsv", parallel.read_table, b"source\ttarget\tsplit\none\teins\ttrain\n"),
     "n-best lists": (
         "a.jsonl",

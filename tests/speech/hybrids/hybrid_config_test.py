@@ -30,7 +30,7 @@ def test_the_default_is_sound():
             {"optimizer": OptimizerConfig(steps=2), "realignments": 2},
             "`optimizer.steps` must be more than",
         ),
-        ({"learners": LearnersConfig(engine="threads")}, "`--engine` must be vmap"),
+        ({"learners": LearnersConfig(engine="threads")}, "`--engine` must be auto, vmap"),
         ({"compression": CompressionConfig("scalecom")}, "add `--learners.algorithm ssgd`"),
         ({"quantize": "int4_paper"}, "name it with `--from`"),
         ({"mmi": 0.5}, "name it with `--from`"),
