@@ -119,6 +119,7 @@ def test_rates_of_layers_follow_their_work():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized_code")
 def test_the_filter_rescues_coarse_compression_at_a_scaled_learning_rate(digits):
     """Sixteen learners, one element of 128: see benchmarks/compressed_training.py."""
 
