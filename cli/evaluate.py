@@ -112,10 +112,11 @@ def main(words: list[str]) -> int:
 def _evaluate_classifier(arguments: Arguments) -> int:
     """Scores an image classifier again."""
     from ..core import packing
+    from ..language.classifier import FORMAT
     from ..vision import experiment
 
     path = Path(arguments.run) / experiment.PACKED
-    if packing.read_format(path) == "gossamer-classifier-1":
+    if packing.read_format(path) == FORMAT:
         raise ValueError(
             f"{arguments.run} classifies texts; its accuracy is in result.json, and `gossamer "
             "explain` asks it."

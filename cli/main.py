@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: words after ``gossamer``; the process's own by default.
 
     Returns:
-        The exit status: 0, 1 when a run failed, 2 when the input was bad, 130 when it was
-        interrupted.
+        The exit status: 0, 1 when a run or a part of it failed, 2 when the input was bad, 128 and
+        the number of the signal that stopped it, as 130 for an interrupt.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -339,10 +339,7 @@ def _starts(
 
 
 def select_rows(condition: jax.Array, chosen: Any, otherwise: Any) -> Any:
-    """Takes the rows of ``chosen`` where ``condition [batch]`` holds, else of ``otherwise``.
-
-    A scalar is no row: that of ``chosen`` is taken.
-    """
+    """Rows of `chosen` where `condition` [batch] holds, else of `otherwise`; its scalars always."""
 
     def select(new: jax.Array, old: jax.Array) -> jax.Array:
         if not new.ndim:

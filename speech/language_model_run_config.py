@@ -63,15 +63,17 @@ class LanguageModelRun:
                 f"{self.learners.engine}."
             )
         self.learners.check()
-        ignored = (
-            ("learners.weight_noise", self.learners.weight_noise),
-            ("learners.diagnose_every", self.learners.diagnose_every),
-            ("optimizer.ctc_steps", self.optimizer.ctc_steps),
-            ("optimizer.microbatches", self.optimizer.microbatches - 1),
-        )
-        for name, value in ignored:
-            if value:
-                raise ValueError(f"`{name}` is for recognizers; leave it out for a language model.")
+        ignored = {
+            "learners": ("weight_noise", "diagnose_every"),
+            "optimizer": ("ctc_steps", "microbatches"),
+        }
+        for part, names in ignored.items():
+            options = getattr(self, part)
+            for name in names:
+                if getattr(options, name) != getattr(type(options)(), name):
+                    raise ValueError(
+                        f"`{part}.{name}` is for recognizers; leave it out for a language model."
+                    )
         if steps < 0 or (steps == 0 and None in (self.quantize, self.start_from)):
             raise ValueError(
                 f"`--optimizer.steps` must be positive, got {steps}; 0 is to calibrate a trained "

@@ -35,8 +35,7 @@ def shift(
         start = (size - side) // 2
         if generator is not None:
             start += int(generator.integers(-padding, padding + 1))
-        first, last = max(start, 0), max(min(start + side, size), 0)
-        first = min(first, last)
+        first, last = np.clip([start, start + side], 0, size)
         target.append(slice(first, last))
         source.append(slice(first - start, last - start))
     result[tuple(target)] = image[tuple(source)]

@@ -41,7 +41,8 @@ def read(
         skipped: unusable lines are left out and their messages put here; ``None`` raises.
 
     Returns:
-        One row per usable line, names unique (a repeated one gets its start time or line number).
+        One row per usable line, names unique (a repeated one gets its start time, its line number
+        or both).
 
     Raises:
         ManifestError: if the file is missing, empty or of another kind, or a line is unusable.
@@ -64,9 +65,10 @@ def read(
                 raise ManifestError(message) from None
             skipped.append(message)
             continue
-        places = ["", *([] if row.start is None else [f"@{row.start:g}"]), f":{number}"]
-        unique = next(name for place in places if (name := f"{row.name}{place}") not in names)
-        row = row._replace(name=unique)
+        if row.name in names and row.start is not None:
+            row = row._replace(name=f"{row.name}@{row.start:g}")
+        while row.name in names:
+            row = row._replace(name=f"{row.name}:{number}")
         names.add(row.name)
         rows.append(row)
     if not rows:

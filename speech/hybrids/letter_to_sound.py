@@ -161,7 +161,7 @@ def _align(pairs: Sequence[tuple[str, Pronunciation]]) -> list[list[tuple[str, P
         probs[:, :-1] += _RAREST
         if around < _ROUNDS:
             counts = np.reshape(sum(_count(group, probs.ravel()) for group in sample), probs.shape)
-            seen = counts[:, :-1].any(axis=1, keepdims=True)  # rare letters may lack in the sample
+            seen = counts[:, :-1].any(axis=1, keepdims=True)  # the sample may lack a letter
             probs = np.where(seen, counts, start)
     with np.errstate(divide="ignore"):
         log_probs = np.log(probs).ravel()

@@ -48,8 +48,9 @@ def test_repeated_names_become_unique(tmp_path):
 
 def test_names_repeated_with_their_times_become_unique(tmp_path):
     rows = "".join(f"x\t{t}\t5\n" for t in "abc")
-    path = write(tmp_path / "a.tsv", "audio\ttext\tstart\n" + rows)
-    assert [row.name for row in manifest_file.read(path, **OPTIONS)] == ["x", "x@5", "x:4"]
+    path = write(tmp_path / "a.tsv", "audio\ttext\tstart\nx@5:5\td\t0\n" + rows)
+    found = [row.name for row in manifest_file.read(path, **OPTIONS)]
+    assert found == ["x@5:5", "x", "x@5", "x@5:5:5"]
 
 
 def test_without_a_split_equal_texts_go_together(tmp_path):
