@@ -11,7 +11,6 @@ dropout and DropConnect are left out on all sides.  The 4 bits are those of the 
 import argparse
 import dataclasses
 import functools
-import importlib
 import os
 import statistics
 import time
@@ -22,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import peers
 from turns import alternate
 
 from gossamer.core.quantized_variables import quantize_variables
@@ -127,10 +127,8 @@ def build_torch(
     config: AcousticModelConfig, pdfs: int, params: Any, inputs, targets
 ) -> tuple[str, Callable, float] | None:
     """The same network in PyTorch with our weights, if there is PyTorch."""
-    try:
-        torch: Any = importlib.import_module("torch")
-    except ImportError:
-        print("PyTorch is missing and left out; `pip install torch` adds it.")
+    torch = peers.find("torch")
+    if torch is None:
         return None
     torch.set_num_threads(os.cpu_count() or 1)
     lstm = torch.nn.LSTM(

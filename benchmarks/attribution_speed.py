@@ -15,11 +15,11 @@ without a word.  dattri projects gradients at random by default; both ways are t
 
 import argparse
 import tempfile
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import jax
+import peers
 import torch_classifier
 
 from gossamer.core.attribution import Blocks, Padding, gradient_dot, sketch_gradients
@@ -34,6 +34,8 @@ def main():
     parser.add_argument("--peers", nargs="*", default=["captum", "dattri"])
     parser.add_argument("--queries", type=int, default=100, help="of the second table")
     options = parser.parse_args()
+    for peer in ("torch", *options.peers):
+        peers.require(peer)
     model, params = torch_classifier.build()
     train, query = torch_classifier.draw(options.train, 0), torch_classifier.draw(1, 1)
 
@@ -54,7 +56,7 @@ def main():
     sizes = options.train, options.turns
     with tempfile.TemporaryDirectory() as folder:  # of what Captum reads each time
         if options.peers:
-            contenders |= peers(options.peers, model, params, train, query, Path(folder))
+            contenders |= build_peers(options.peers, model, params, train, query, Path(folder))
         torch_classifier.report("One query", contenders, *sizes, scores=True)
     many = torch_classifier.draw(options.queries, 2)
     contenders = {
@@ -64,7 +66,7 @@ def main():
     torch_classifier.report(f"{options.queries} queries", contenders, *sizes, scores=False)
 
 
-def peers(names, model, params, train, query, folder: Path) -> dict[str, Any]:
+def build_peers(names, model, params, train, query, folder: Path) -> dict[str, Any]:
     """Captum's modes and dattri's, as functions; those that are asked for."""
     network = torch_classifier.build_torch(model, params)
     texts, asked = torch_classifier.torch_texts(train), torch_classifier.torch_texts(query)
@@ -81,8 +83,8 @@ def peers(names, model, params, train, query, folder: Path) -> dict[str, Any]:
 
 
 def captum_modes(network, batches, asked, path):
-    torch = import_module("torch")
-    captum, influence = import_module("captum"), import_module("captum.influence")
+    torch = peers.require("torch")
+    captum, influence = peers.require("captum"), peers.require("captum.influence")
     torch.save(network.state_dict(), path)
 
     def load(network, path):
@@ -119,8 +121,8 @@ def captum_modes(network, batches, asked, path):
 
 
 def dattri_modes(network, batches, asked):
-    torch = import_module("torch")
-    tracin, task_module = import_module("dattri.algorithm.tracin"), import_module("dattri.task")
+    torch = peers.require("torch")
+    tracin, task_module = peers.require("dattri.algorithm.tracin"), peers.require("dattri.task")
 
     def loss(params, example):
         ids, label = example

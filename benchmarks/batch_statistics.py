@@ -2,9 +2,9 @@
 
     python benchmarks/batch_statistics.py --networks mobilenet vgg19 --batches 1 16 --methods ssgd
 
-Runs of the large-batch study (`gossamer bench study`, toy scale), whose folders are kept; the
-averaged model of each is scored with the learners' moving averages and with statistics of 1, 10 and
-100 batches.
+Runs of the large-batch study (`gossamer bench study`, toy scale); what has no checkpoints in the
+folder, as a record of results has none, is trained first.  The averaged model of each is scored
+with the learners' moving averages and with statistics of 1, 10 and 100 batches.
 """
 
 import argparse
@@ -25,7 +25,7 @@ NUMBERS = (0, 1, 10, 100)
 
 def main():
     parser = argparse.ArgumentParser(description="Moving averages against estimated statistics.")
-    parser.add_argument("--folder", type=Path, default=Path("runs/study"))
+    parser.add_argument("--folder", type=Path, default=Path("runs/statistics"))
     parser.add_argument("--networks", nargs="+", default=["vgg19", "resnet18", "mobilenet"])
     parser.add_argument("--methods", nargs="+", default=["ssgd", "dpsgd"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16])
@@ -35,7 +35,7 @@ def main():
     table = Table("run", "moving averages", *(f"{number} batches" for number in NUMBERS[1:]))
     for run in cattrs.structure(fields, StudyConfig).runs():
         folder = options.folder / run.name
-        if not (folder / experiment.RESULT).exists():
+        if not checkpoint.steps(folder / "checkpoints"):
             print(f"\n{folder}", flush=True)
             experiment.train(run.config, folder)
         data = open_data(run.config.data.name)

@@ -14,13 +14,13 @@ Its predictor and joiner are PyTorch modules of the same weights, whose logits a
 import argparse
 import functools
 import statistics
-from importlib import import_module
 from typing import Any
 
 import beam_search
 import jax
 import jax.numpy as jnp
 import numpy as np
+import peers
 import turns
 
 from gossamer.speech.word_error import word_error_rate
@@ -28,7 +28,7 @@ from gossamer.speech.word_error import word_error_rate
 
 def build_torch(params) -> Any:
     """Predictor and joiner in the form that torchaudio asks for; its blank is the last label."""
-    torch = import_module("torch")
+    torch = peers.require("torch")
     weights = jax.tree.map(lambda x: torch.tensor(np.array(x)), params["params"])
     order = [*range(1, beam_search.VOCABULARY), 0]
     size = weights["predictor"]["recurrent"].shape[1]
@@ -71,7 +71,7 @@ def build_torch(params) -> Any:
 
 def check(network, params, encoded):
     """That both networks give the same logits after a few labels."""
-    torch, model = import_module("torch"), beam_search.MODEL
+    torch, model = peers.require("torch"), beam_search.MODEL
     state, theirs, vector = model.initial_state(1), None, jnp.asarray(encoded[:1, :1])
     for label in (0, 3, 7, 3):
         token = (label - 1) % beam_search.VOCABULARY
@@ -88,14 +88,14 @@ def main():
     parser.add_argument("--beams", nargs="+", type=int, default=[4, 16])
     parser.add_argument("--utterances", type=int, default=4, help="that torchaudio reads")
     options = parser.parse_args()
-    torch, torchaudio = import_module("torch"), import_module("torchaudio")
+    torch, torchaudio = peers.require("torch"), peers.require("torchaudio")
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     params = beam_search.SHIPPED.params
     speech = jax.jit(beam_search.encode_speech, static_argnums=0)(32)
     network = build_torch(params)
     check(network, params, speech)
-    search = import_module("torchaudio.models").RNNTBeamSearch(
+    search = peers.require("torchaudio.models").RNNTBeamSearch(
         network,
         beam_search.VOCABULARY - 1,
         hypo_sort_key=lambda hypothesis: hypothesis[3],  # the score alone, as gossamer ranks

@@ -16,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import plain_errors
+
 from gossamer.speech import experiment, recognizer
 from gossamer.speech.corpora.corpus import telephone_prompts
 from gossamer.speech.deployment.arithmetic import Arithmetic
@@ -35,9 +37,10 @@ print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN).
 
 def main():
     parser = argparse.ArgumentParser(description="Compares runtimes on the telephone prompts.")
-    parser.add_argument("runs", nargs="+", help="NAME=RUN each")
+    parser.add_argument("runs", nargs="+", type=pair, help="NAME=RUN each")
     parser.add_argument("--beam", type=int, default=8)
     options = parser.parse_args()
+    models = {name: experiment.find_recognizer(run) for name, run in options.runs}
     prompts = telephone_prompts()
     utterances = [split[i] for split in (prompts.dev, prompts.test) for i in range(len(split))]
     waveforms = [utterance.waveform for utterance in utterances]
@@ -45,8 +48,7 @@ def main():
     print(f"{'':22}{'WER, %':>16}{'same as JAX':>16}{'MB':>8}{'start, s':>10}{'peak, MB':>10}")
     print(f"{'':22}{'greedy':>8}{'beam':>8}{'greedy':>8}{'beam':>8}")
     with tempfile.TemporaryDirectory() as folder:
-        for name, run in (pair.split("=") for pair in options.runs):
-            model = experiment.find_recognizer(run)
+        for name, model in models.items():
             heard = {
                 beam: [found.text for found in recognizer.transcribe(model, waveforms, beam=beam)]
                 for beam in (1, options.beam)
@@ -74,6 +76,12 @@ def main():
                 print(f"{seconds:10.2f}{memory / 1e6:10.0f}", flush=True)
 
 
+def pair(word: str) -> tuple[str, str]:
+    """NAME=RUN in two."""
+    name, run = word.split("=", 1)
+    return name, run
+
+
 def start(path: Path) -> tuple[float, int]:
     """Seconds that a program takes to read a recording, and the bytes that it takes at most."""
     # By a small process between: a child counts the memory of the process that it is split from.
@@ -88,4 +96,4 @@ def start(path: Path) -> tuple[float, int]:
 
 
 if __name__ == "__main__":
-    main()
+    plain_errors.run(main)

@@ -27,6 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import plain_errors
 from turns import timed
 
 from gossamer.core.quantized import Quantized
@@ -273,6 +274,11 @@ def main():
     for kind, runs in models.items():
         if missing := recognizers.keys() - runs.keys():
             parser.error(f"--{kind} lacks the runs of {', '.join(sorted(missing))}")
+    found = {name: experiment.find_recognizer(run) for name, run in recognizers.items()}
+    trained = {
+        kind: {name: language_model_run.load(runs[name]) for name in recognizers}
+        for kind, runs in models.items()
+    }
     waveforms, total = [], 0.0
     for utterance in telephone_prompts().test:
         if total < options.seconds:
@@ -282,12 +288,11 @@ def main():
     print(f"{'':28}{'MB':>8}{'encoder':>9}{'in parts':>9}", end="")
     print("".join(f"{f'beam {beam}':>9}" for beam in options.beams))
     with tempfile.TemporaryDirectory() as folder:
-        for name, run in recognizers.items():
-            small = experiment.find_recognizer(run)
+        for name, small in found.items():
             vectors = encode(small, waveforms)
             fusion = Fusion(
-                enlarge_model(language_model_run.load(models["external"][name]), "external"),
-                enlarge_model(language_model_run.load(models["source"][name]), "source"),
+                enlarge_model(trained["external"][name], "external"),
+                enlarge_model(trained["source"][name], "source"),
                 **WEIGHTS,
             )
             whole, streaming = enlarge(small, PAPER), enlarge(small, STREAMING)
@@ -336,4 +341,4 @@ def print_search(
 
 
 if __name__ == "__main__":
-    main()
+    plain_errors.run(main)

@@ -15,10 +15,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import kaldi_native_fbank
 import numpy as np
+import peers
 
 from gossamer.speech import features, filter_bank
+
+kaldi_native_fbank = peers.require("kaldi_native_fbank", "kaldi-native-fbank")
 
 SAMPLE_RATE, ROUNDS = 8000, 11
 WINDOW, HOP, TRANSFORM_SIZE = 200, 80, 256

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import plain_errors
 
 from gossamer.speech.corpora import corpus
 from gossamer.speech.hybrids import hybrid, hybrid_run, pronunciations
+from gossamer.speech.hybrids.hybrid import Hybrid
 
 TOLERANCES = (0.02, 0.05, 0.1)  # s
 
@@ -29,6 +31,7 @@ def main():
     parser.add_argument("run", type=Path, nargs="+", help="run folders of hybrids")
     parser.add_argument("--split", choices=("dev", "test"), default="test")
     options = parser.parse_args()
+    models = {folder: hybrid_run.read_run(folder) for folder in options.run}
     prompts = getattr(corpus.telephone_prompts(), options.split)
     peer = read_times(corpus.PROMPTS / "words.tsv")
     chosen = [utterance for utterance in prompts if utterance.name in peer]
@@ -39,8 +42,8 @@ def main():
     )
     within = "".join(f"{f'< {1000 * t:.0f} ms':>10}" for t in TOLERANCES)
     print(f"{'run':24}{'':8}{'words':>7}{'median':>9}{'mean':>8}{within}{'  x real time':>13}")
-    for folder in options.run:
-        report(folder, chosen, peer, seconds)
+    for folder, model in models.items():
+        report(folder, model, chosen, peer, seconds)
 
 
 def read_times(path: Path) -> dict[str, list[tuple[float, float, str]]]:
@@ -52,8 +55,7 @@ def read_times(path: Path) -> dict[str, list[tuple[float, float, str]]]:
     return times
 
 
-def report(folder: Path, chosen, peer, seconds: float) -> None:
-    model = hybrid_run.read_run(folder)
+def report(folder: Path, model: Hybrid, chosen, peer, seconds: float) -> None:
     texts = [utterance.text for utterance in chosen]
     words = sorted({word for text in texts for word in text.split()})
     spoken = pronunciations.of_run(folder, None, words)
@@ -81,4 +83,4 @@ def report(folder: Path, chosen, peer, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plain_errors.run(main)

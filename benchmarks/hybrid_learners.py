@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import plain_errors
 import rate_figure
 from rich.console import Console
 
@@ -172,4 +173,4 @@ class Study:
 
 
 if __name__ == "__main__":
-    main()
+    plain_errors.run(main)

@@ -95,10 +95,14 @@ class Peer:
         command = [options.torch_python, "-c", WORKER, NETWORKS[name], layout, *sizes]
         # What this process imports must not reach a Python of another kind.
         environment = {key: os.environ[key] for key in os.environ if key != "PYTHONPATH"}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        try:
+            self.process = subprocess.Popen(command, env=environment, **pipes)
+        except OSError as error:
+            raise SystemExit(f"{error}: `--torch-python` must be a Python with torch.") from error
         self.version = self.read()
+        if not self.version:
+            raise SystemExit(f"no torch and torchvision in {options.torch_python}.")
 
     def read(self) -> str:
         """Its next line."""

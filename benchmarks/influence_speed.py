@@ -13,11 +13,11 @@ turns in one process on one core; seconds are those of the processor, for 1,000 
 
 import argparse
 import warnings
-from importlib import import_module
 from typing import Any
 
 import jax
 import optax
+import peers
 import torch_classifier
 
 from gossamer.core.attribution import CG, Blocks, Hessian, influence_function
@@ -35,6 +35,8 @@ def main():
     parser.add_argument("--damping", type=float, default=10.0)
     parser.add_argument("--products", type=int, default=10, help="of dattri")
     options = parser.parse_args()
+    for peer in ("torch", *options.peers):
+        peers.require(peer)
     model, params = torch_classifier.build()
     train, query = torch_classifier.draw(options.train, 0), torch_classifier.draw(1, 1)
 
@@ -64,7 +66,7 @@ def main():
 
 def pydvl_mode(network, data, options) -> dict[str, Any]:
     texts, asked = data
-    torch, influence = import_module("torch"), import_module("pydvl.influence.torch")
+    torch, influence = peers.require("torch"), peers.require("pydvl.influence.torch")
 
     def run():
         method = influence.CgInfluence(
@@ -82,9 +84,9 @@ def pydvl_mode(network, data, options) -> dict[str, Any]:
 
 def dattri_mode(network, data, options) -> dict[str, Any]:
     texts, asked = data
-    torch = import_module("torch")
-    functions = import_module("dattri.algorithm.influence_function")
-    task_module = import_module("dattri.task")
+    torch = peers.require("torch")
+    functions = peers.require("dattri.algorithm.influence_function")
+    task_module = peers.require("dattri.task")
 
     def loss(params, examples):
         ids, labels = examples

@@ -12,7 +12,6 @@ tell more.
 """
 
 import argparse
-import importlib
 import os
 import statistics
 import time
@@ -24,6 +23,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import peers
 from turns import alternate
 
 from gossamer.speech.lstm import LSTM
@@ -118,10 +118,8 @@ def as_flax(parameters) -> dict:
 
 def build_torch(parameters, inputs, weights) -> tuple[str, Callable] | None:
     """PyTorch's layer with our parameters, if there is PyTorch."""
-    try:
-        torch: Any = importlib.import_module("torch")
-    except ImportError:
-        print("PyTorch is missing and left out; `pip install torch` adds it.")
+    torch = peers.find("torch")
+    if torch is None:
         return None
     torch.set_num_threads(os.cpu_count() or 1)
     layer = torch.nn.LSTM(FEATURES, SIZE, batch_first=True, bidirectional=True)

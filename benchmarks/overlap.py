@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+import peers
 from jax.experimental import topologies
 
 from gossamer.core import gossip, learners, nodes, overlap, phases, topology, training
@@ -61,6 +62,7 @@ def main():
     parser.add_argument("--target", default="v5e:2x4", help="a TPU of eight chips")
     parser.add_argument("--rows", help="only rows whose name starts so")
     options = parser.parse_args()
+    peers.require("libtpu")
     devices = topologies.get_topology_desc(options.target, "tpu").devices
     model = perceptron() if options.model == "perceptron" else speech(options.preset)
     sizes = [leaf.size for leaf in jax.tree.leaves(model.params)]

@@ -13,6 +13,7 @@ float models, see docs/results.md; nothing is chosen here.
 import argparse
 
 import numpy as np
+import plain_errors
 from prompts_paired import difference, percent, wrong_words
 
 from gossamer.speech import evaluation, experiment, language_model_run
@@ -30,16 +31,28 @@ def main():
     parser.add_argument("--weights", nargs=2, type=float, default=(0.2, -0.1), help="of the two")
     parser.add_argument("--length-reward", type=float, default=0.1)
     options = parser.parse_args()
+    if len(options.external) != len(options.source):
+        parser.error("--source takes a model for each of --external.")
     pairs = list(zip(options.external, options.source, strict=True))
+    recognizers = {name: experiment.find_recognizer(name) for name in options.recognizers}
+    fused = {pair: fuse(pair, options.weights, options.length_reward) for pair in pairs}
     prompts = corpus.telephone_prompts()
     references = prompts.dev.texts + prompts.test.texts
     lengths = np.array([len(text.split()) for text in references])
-    rows = [(name, pair) for name in options.recognizers for pair in [*pairs, None]]
+    rows = [(name, pair) for name in recognizers for pair in [*pairs, None]]
     first = None
     print(f"{'recognizer':24}{'language models':40}{'dev WER':>8}{'test WER (95%)':>22}{'CER':>6}")
     for name, pair in rows:
-        models = pair and fuse(pair, options.weights, options.length_reward)
-        dev, test = (read(name, models, split) for split in (prompts.dev, prompts.test))
+        dev, test = (
+            evaluation.evaluate(
+                recognizers[name],
+                split,
+                timed=False,
+                beam=BEAM,
+                language_models=pair and fused[pair],
+            )
+            for split in (prompts.dev, prompts.test)
+        )
         heard = [found.text for found in (*dev.transcripts, *test.transcripts)]
         errors = wrong_words(references, heard)
         first = errors if first is None else first
@@ -61,13 +74,5 @@ def fuse(pair, weights, length_reward) -> FusedModels:
     return FusedModels(models, params, tuple(weights), length_reward)
 
 
-def read(name, fused, utterances) -> evaluation.Evaluation:
-    """Beam search over a split, with language models or without."""
-    recognizer = experiment.find_recognizer(name)
-    return evaluation.evaluate(
-        recognizer, utterances, timed=False, beam=BEAM, language_models=fused
-    )
-
-
 if __name__ == "__main__":
-    main()
+    plain_errors.run(main)

@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 
 import jax
+import plain_errors
 
 from gossamer.speech import evaluation, word_error
 from gossamer.speech.corpora import corpus
@@ -31,6 +32,7 @@ def main():
     parser.add_argument("--orders", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--beam", type=float, default=14.0, help="in nats")
     options = parser.parse_args()
+    models = {folder: hybrid_run.read_run(folder) for folder in options.run}
     prompts = corpus.telephone_prompts()
     splits = prompts.train, prompts.dev, prompts.test
     vocabularies = {
@@ -42,8 +44,7 @@ def main():
         f"{'run':20}{'words':>10}{'n':>3}{'perplexity':>12}{'scale':>7}{'dev':>7}"
         f"{'test WER, %':>13}{'95% interval':>15}{'graph arcs':>12}{'RTF':>8}"
     )
-    for folder in options.run:
-        model = hybrid_run.read_run(folder)
+    for folder, model in models.items():
         for name, words in vocabularies.items():
             spoken = pronunciations.of_run(folder, None, words)
             for order in options.orders:
@@ -77,4 +78,4 @@ def error_rate(utterances, found) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    plain_errors.run(main)

@@ -12,11 +12,15 @@ plus between them read together.
 import argparse
 from collections.abc import Sequence
 
-import kaldialign
 import numpy as np
+import peers
+import plain_errors
 
 from gossamer.speech import experiment, recognizer
 from gossamer.speech.corpora import corpus
+from gossamer.speech.recognizer import Recognizer
+
+kaldialign = peers.require("kaldialign")
 
 RESAMPLES = 10_000
 
@@ -29,9 +33,10 @@ def main():
 
 def compare(groups: dict[str, list[str]]) -> None:
     """Prints a table of groups of runs, each pooled; the first is what others are compared to."""
+    models = {name: [find_model(run) for run in runs] for name, runs in groups.items()}
     utterances = held_out()
     print_table(
-        {name: [count_errors(run, utterances) for run in runs] for name, runs in groups.items()}
+        {name: [count_errors(model, utterances) for model in team] for name, team in models.items()}
     )
 
 
@@ -66,9 +71,13 @@ def difference(change: np.ndarray, lengths: np.ndarray) -> str:
     return f"{shown:+.1f} ({percent(low):+.1f} to {percent(high):+.1f})"
 
 
-def count_errors(name: str, utterances: list[corpus.Utterance]) -> np.ndarray:
+def find_model(name: str) -> Recognizer:
+    """A run, or several that read together."""
+    return recognizer.combine([experiment.find_recognizer(each) for each in name.split("+")])
+
+
+def count_errors(model: Recognizer, utterances: list[corpus.Utterance]) -> np.ndarray:
     """Wrong words of each utterance."""
-    model = recognizer.combine([experiment.find_recognizer(each) for each in name.split("+")])
     read = recognizer.transcribe(model, [utterance.waveform for utterance in utterances])
     return wrong_words([each.text for each in utterances], [heard.text for heard in read])
 
@@ -84,4 +93,4 @@ def percent(share):
 
 
 if __name__ == "__main__":
-    main()
+    plain_errors.run(main)

@@ -20,7 +20,6 @@ in speech coding systems, ICASSP 1979 (the mirror image).
 """
 
 import argparse
-import importlib
 import importlib.metadata
 import tempfile
 import time
@@ -29,6 +28,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import peers
 import soxr
 from rich.console import Console
 from rich.table import Table
@@ -38,11 +38,8 @@ from gossamer.speech.corpora import corpus
 from gossamer.speech.text import normalize
 from gossamer.speech.word_error import WordErrorRate, word_error_rate
 
-try:
-    pocketsphinx: Any = importlib.import_module("pocketsphinx")
-    language_models: Any = importlib.import_module("pocketsphinx.lm")
-except ImportError:
-    raise SystemExit("pocketsphinx is missing; run `pip install pocketsphinx`.") from None
+pocketsphinx = peers.require("pocketsphinx")
+language_models = peers.require("pocketsphinx.lm")
 
 SAMPLE_RATE = 16_000  # Hz, what the peer's acoustic model wants
 BLOCK_SECONDS = 0.1

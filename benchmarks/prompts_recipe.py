@@ -6,10 +6,10 @@
 Every run goes on from `gossamer train speech single` and then `refined`, without whatever perturbs
 recordings or labels except for one change. Runs go into folders of their own: what was interrupted
 goes on. What a finished run gave, the wrong words of each utterance, goes into
-`prompts_recipe.json` beside this script, and is not run again. n-best lists are decoded first, by
-the model that all start from. The table has word error rates over development and test recordings
-and all seeds, and the difference from the plain recipe with its 95% interval by a paired bootstrap
-over utterances.
+`prompts_recipe.json` beside this script, and is not run again: what is there is printed first.
+n-best lists are decoded before the first run, by the model that all start from. The table has word
+error rates over development and test recordings and all seeds, and the difference from the plain
+recipe with its 95% interval by a paired bootstrap over utterances.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import cattrs
 import numpy as np
+import plain_errors
 import prompts_paired
 
 from gossamer.core import whole_file
@@ -58,25 +59,43 @@ def main():
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     options = parser.parse_args()
     other_rate = "" if options.rate == parser.get_default("rate") else f"-{options.rate:g}"
+    runs = {
+        change: {
+            f"{change.replace(' ', '-')}-{options.steps}{other_rate}-{seed}": seed
+            for seed in options.seeds
+        }
+        for change in dict.fromkeys(["plain", *options.changes])
+    }
+    known = read_results()
+    finished = {change: names for change, names in runs.items() if known.keys() >= names.keys()}
+    if "plain" in finished:  # what others are compared to
+        print_table(finished)
+    if finished == runs:
+        return
+    start = experiment.find_recognizer(START)
     options.folder.mkdir(parents=True, exist_ok=True)
     lists = options.folder / "nbest.jsonl"
-    prompts = corpus.telephone_prompts()
-    nbest_lists.decode(lists, START, experiment.find_recognizer(START), prompts.train)
-    found: dict[str, list[np.ndarray]] = {}
-    for change in dict.fromkeys(["plain", *options.changes]):
-        for seed in options.seeds:
-            name = f"{change.replace(' ', '-')}-{options.steps}{other_rate}-{seed}"
-            errors = read_results().get(name)
-            if errors is None:
-                folder = options.folder / name
-                print(f"\n{folder}", flush=True)
-                config = configure(change, options.steps, options.rate, seed, str(lists))
-                experiment.train(config, folder)
-                errors = prompts_paired.count_errors(str(folder), prompts_paired.held_out())
-                store_result(name, errors)
-            found.setdefault(change, []).append(np.array(errors))
+    nbest_lists.decode(lists, START, start, corpus.telephone_prompts().train)
+    for change, names in runs.items():
+        for name, seed in names.items():
+            if name in read_results():
+                continue
+            folder = options.folder / name
+            print(f"\n{folder}", flush=True)
+            config = configure(change, options.steps, options.rate, seed, str(lists))
+            experiment.train(config, folder)
+            model = prompts_paired.find_model(str(folder))
+            store_result(name, prompts_paired.count_errors(model, prompts_paired.held_out()))
     print()
-    prompts_paired.print_table(found)
+    print_table(runs)
+
+
+def print_table(runs: dict[str, dict[str, int]]) -> None:
+    """Of finished runs, by change."""
+    known = read_results()
+    prompts_paired.print_table(
+        {change: [np.array(known[name]) for name in names] for change, names in runs.items()}
+    )
 
 
 def read_results() -> dict[str, list[int]]:
@@ -115,4 +134,4 @@ def merge(fields: dict, changes: dict) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    plain_errors.run(main)

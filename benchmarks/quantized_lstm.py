@@ -20,7 +20,6 @@ option ``disable_jit``.
 
 import argparse
 import functools
-import importlib
 import os
 import statistics
 import time
@@ -31,6 +30,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import peers
 from jax.extend.core import Jaxpr
 from turns import alternate
 
@@ -107,11 +107,9 @@ def main():
     compare_steps(params, inputs, factors, options.turns)
     expected = jax.jit(Stack().apply)({"params": params}, inputs)
     audit_ours(params, inputs, expected)
-    try:
-        qwix = importlib.import_module("qwix")
-    except ImportError:
-        print("\nqwix is missing and left out; `pip install qwix` adds it.")
-    else:
+    print()
+    qwix = peers.find("qwix")
+    if qwix is not None:
         count_peers(qwix, {"params": as_flax(params)}, inputs, expected)
 
 

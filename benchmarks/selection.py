@@ -9,13 +9,13 @@ Medians of turns in one process, as time, as nanoseconds for each element, and o
 
 import argparse
 import functools
-import importlib
 import os
 import statistics
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import peers
 from turns import alternate
 
 from gossamer.core import selection
@@ -28,6 +28,8 @@ def main():
     parser.add_argument("--turns", type=int, default=21)
     parser.add_argument("--torch", action="store_true", help="measure torch.topk, too")
     options = parser.parse_args()
+    if options.torch:
+        peers.require("torch")
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}, {options.turns} turns")
     for size in (1 << 16, 1 << 20, 1 << 24):
         x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
@@ -57,7 +59,7 @@ def build(x: jax.Array, count: int):
 
 
 def build_torch(x: np.ndarray, count: int):
-    torch = importlib.import_module("torch")
+    torch = peers.require("torch")
 
     torch.set_num_threads(os.cpu_count() or 1)
     tensor = torch.from_numpy(x)

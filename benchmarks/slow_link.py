@@ -1,6 +1,6 @@
 """Step times of processes on slow links: dense mean gradients against compressed ones.
 
-    sudo python benchmarks/slow_link.py --processes 2 4 --megabits 100 1000
+    sudo "$(command -v python)" benchmarks/slow_link.py --processes 2 4 --megabits 100 1000
 
 Each process is one learner in a network namespace of its own, on a bridge whose ports are held to
 the bandwidth by a token bucket; they train an MLP of about 4 million parameters under

@@ -1,7 +1,7 @@
 """Which training texts come first for a span, by what is asked of it: classes and words.
 
-    gossamer train language --steps 600 --run runs/sentiment
-    python benchmarks/span_queries.py runs/sentiment --texts 20
+    gossamer train language --steps 600 --run runs/sentiment600
+    python benchmarks/span_queries.py runs/sentiment600 --texts 20
 
 For the most important span of random test texts, every training text is scored by the product of
 its gradient with that of the query, over its length, at the final parameters. The queries:
@@ -18,6 +18,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import plain_errors
 
 from gossamer.core.attribution import Blocks, directional_scores, example_gradients
 from gossamer.language import classifier, data, spans
@@ -92,4 +93,4 @@ def longer_words(text: str) -> set[str]:
 
 
 if __name__ == "__main__":
-    main()
+    plain_errors.run(main)

@@ -7,12 +7,12 @@ import functools
 import statistics
 import time
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import peers
 from scipy import stats
 from turns import alternate
 
@@ -43,14 +43,14 @@ def build() -> tuple[Classifier, Any]:
 
 def torch_texts(texts: dict[str, np.ndarray]) -> Any:
     """The same texts as a dataset of PyTorch."""
-    torch = import_module("torch")
+    torch = peers.require("torch")
     ids, labels = (torch.tensor(texts[name]).long() for name in ("ids", "label"))
     return torch.utils.data.TensorDataset(ids, labels)
 
 
 def torch_batches(texts: Any, size: int) -> Any:
     """A loader of batches without the padding that all their texts have."""
-    data = import_module("torch").utils.data
+    data = peers.require("torch").utils.data
 
     def collate(pairs):
         ids, labels = data.default_collate(pairs)
@@ -61,7 +61,7 @@ def torch_batches(texts: Any, size: int) -> Any:
 
 def build_torch(model: Classifier, params: Any) -> Any:
     """The classifier in PyTorch with the same parameters; its logits are compared."""
-    torch = import_module("torch")
+    torch = peers.require("torch")
     nn = torch.nn
 
     def tensor(x):

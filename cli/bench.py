@@ -25,6 +25,7 @@ examples:
   gossamer bench lstm --help
   gossamer bench study --networks resnet18 vgg19 --batches 1 16"""
 
+ELSEWHERE = "the others are in the folder benchmarks of its repository: call this from there"
 WIDTH = 26  # of the names
 STUDY = "networks times methods times batch sizes, rates and seeds, on images"
 
@@ -45,8 +46,7 @@ def main(words: list[str]) -> int:
         raise ValueError(
             f"no benchmark {name!r}; choose from {known}."
             if scripts
-            else f"no benchmark {name!r}: an installed gossamer has the study alone, the scripts "
-            "are in the folder benchmarks of its repository; install that with `pip install -e .`."
+            else f"no benchmark {name!r}: an installed gossamer has the study alone; {ELSEWHERE}."
         )
     if "-h" in options or "--help" in options:
         return subprocess.run([sys.executable, scripts[name].path, *options]).returncode
@@ -64,7 +64,7 @@ def _list(scripts: dict[str, Script]) -> str:
         if script.peers:
             marks = (f"{'+' if found else '-'} {peer}" for peer, found in script.versions().items())
             lines.append(f"  {'':<{WIDTH}}{'  '.join(marks)}")
-    return "\n".join(lines)
+    return "\n".join(lines if scripts else [*lines, f"  ({ELSEWHERE})"])
 
 
 def _run(script: Script, options: list[str]) -> int:

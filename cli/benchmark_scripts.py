@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
-SHARED = ("rate_figure", "turns")  # modules beside the scripts
+OWN = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
+SHARED = ("peers", "plain_errors", "rate_figure", "turns")  # modules beside the scripts
 
 
 class Script(NamedTuple):
@@ -25,8 +25,16 @@ class Script(NamedTuple):
         return {peer: _version(peer) for peer in self.peers}
 
 
-def find(folder: Path = FOLDER) -> dict[str, Script]:
-    """All scripts of a folder by name; none if there is no such folder."""
+def find(folder: Path | None = None) -> dict[str, Script]:
+    """All scripts of a folder by name; none if there is no such folder.
+
+    Args:
+        folder: by default that of the checkout which this is or, for an installed gossamer, of the
+            one in which it is called.
+    """
+    if folder is None:
+        here = Path("benchmarks").absolute()
+        folder = here if not OWN.is_dir() and (here / "turns.py").exists() else OWN
     paths = [path for path in sorted(folder.glob("*.py")) if path.stem not in SHARED]
     return {path.stem: _read(path) for path in paths}
 

@@ -60,6 +60,14 @@ class Arguments(SearchOptions):
     graph: GraphOptions = dataclasses.field(default_factory=GraphOptions)
 
 
+@dataclasses.dataclass(frozen=True)
+class TranslatorArguments:
+    """What to score of a translator."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    beam: int = 4
+
+
 def main(words: list[str]) -> int:
     """Runs the command; see the module."""
     arguments = tyro.cli(Arguments, prog="gossamer evaluate", description=DESCRIPTION, args=words)
@@ -67,7 +75,7 @@ def main(words: list[str]) -> int:
     if (Path(arguments.run) / "classifier.safetensors").exists():
         return _evaluate_classifier(arguments)
     if (Path(arguments.run) / "translator.safetensors").exists():
-        return _evaluate_translator(arguments)
+        return _evaluate_translator(arguments, words)
     if (hybrid := hybrid_folder.find(arguments.run)) is not None:
         return _evaluate_hybrid(hybrid, arguments)
     check_transducer(arguments.graph, arguments.run)
@@ -75,7 +83,8 @@ def main(words: list[str]) -> int:
         raise ValueError("`--tune` chooses the weights of language models; name one.")
     from ..speech import evaluation, experiment, training_data
 
-    model = arguments.join_partners(experiment.find_recognizer(arguments.run))
+    model = experiment.find_recognizer(arguments.run, others=[hybrid_folder.PRETRAINED.name])
+    model = arguments.join_partners(model)
     language_models = arguments.load_models(model.vocabulary)
     config = model.config
     if arguments.corpus is not None:
@@ -127,13 +136,14 @@ def _evaluate_classifier(arguments: Arguments) -> int:
     return 0
 
 
-def _evaluate_translator(arguments: Arguments) -> int:
-    """Scores a translator again."""
+def _evaluate_translator(arguments: Arguments, words: list[str]) -> int:
+    """Scores a translator again; its beam has a default of its own."""
     if dataclasses.replace(arguments, beam=1) != Arguments(run=arguments.run):
         raise ValueError(f"{arguments.run} holds a translator, which takes no options but --beam.")
     from ..language.translation import experiment
 
-    experiment.score_run(arguments.run, beam=arguments.beam if arguments.beam > 1 else 4)
+    beam = tyro.cli(TranslatorArguments, args=words).beam
+    experiment.score_run(arguments.run, beam=beam)
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from ..speech.hybrids import hybrid_folder
 from ..speech.names import PolicyName
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ def main(words: list[str]) -> int:
     arguments = tyro.cli(Arguments, prog="gossamer export", description=DESCRIPTION, args=words)
     if arguments.source_model is not None and arguments.language_model is None:
         raise ValueError("`--source-model` needs `--language-model`, which takes its place.")
+    if hybrid_folder.find(arguments.model) is not None:
+        raise ValueError(
+            f"{arguments.model}: a hybrid, which cannot be exported; name a transducer, such as "
+            "`prompts`."
+        )
     if arguments.stablehlo is not None:
         _check_stablehlo(arguments)
         from ..speech.deployment import stablehlo
@@ -73,7 +79,9 @@ def main(words: list[str]) -> int:
     try:
         from ..speech.deployment import export
     except ImportError as error:
-        raise ValueError(f"this needs {error.name}; install gossamer[export].") from error
+        raise ValueError(
+            f"this needs {error.name}: pip install '.[export]' in a checkout of gossamer."
+        ) from error
     sizes = export.export(
         _find(arguments),
         arguments.output,

@@ -37,7 +37,7 @@ class Arguments:
     anisotropy: float | None = None
     """K of the monolayer in meV; negative for an easy plane."""
     bulk_anisotropy: float | None = None
-    """K of the bulk in meV, in the law of surfaces."""
+    """K of the bulk in meV, in the law of surfaces; without one all layers have the monolayer's."""
     interlayer: float | None = None
     """J between layers in meV."""
     moment: float | None = None
@@ -162,6 +162,6 @@ def _describe(magnets) -> str:
     rows = [["set", "lattice", "J meV", "K meV", "K bulk", "J_perp", "moment", "tag: source"]]
     for name, each in magnets.items():
         numbers = (each.exchange, each.anisotropy, each.bulk_anisotropy, each.interlayer)
-        cells = [f"{x:g}" for x in (*numbers, each.moment)]
+        cells = ["" if x is None else f"{x:g}" for x in (*numbers, each.moment)]
         rows.append([name, each.kind, *cells, f"{each.tag}: {each.source}"])
     return align(rows, right=range(2, 7))

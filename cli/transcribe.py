@@ -140,6 +140,12 @@ def _reader(arguments: Arguments) -> "Reader":
     from ..speech.corpora import audio
 
     if arguments.run is None:
+        known = [*recognizer.shipped(), hybrid_folder.PRETRAINED.name]
+        if arguments.pretrained not in known:
+            raise ValueError(
+                f"`--pretrained` must be one of {', '.join(known)}, got {arguments.pretrained!r}; "
+                "`--run` takes the folder of your own."
+            )
         model = recognizer.pretrained(arguments.pretrained)
     else:
         model = experiment.read_run(arguments.run)
@@ -189,7 +195,8 @@ def _exported_reader(arguments: Arguments) -> "Reader":
         from ..speech.transcriber.transcriber import Search, Transcriber
     except ImportError as error:
         raise ValueError(
-            f"`--runtime onnx` needs {error.name}; install gossamer[export]."
+            f"`--runtime onnx` needs {error.name}: pip install '.[export]' in a checkout of "
+            "gossamer."
         ) from error
     transcriber = Transcriber(arguments.run)
     search = Search(beam=arguments.beam, nbest=arguments.nbest)

@@ -1,4 +1,4 @@
-"""Where downloads and prepared data lie, and how quietly they are prepared."""
+"""Where downloads and prepared data lie, and how quietly they are prepared, or refused."""
 
 import contextlib
 import io
@@ -30,3 +30,30 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+@contextlib.contextmanager
+def plain_failures(name: str, data_dir: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever stops tensorflow-datasets from preparing a data set becomes one line.
+
+    Args:
+        name: of the data set.
+        data_dir: folder of prepared data.
+
+    Raises:
+        ValueError: with a remedy.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ValueError(
+            f"`data` {name} is not prepared in {data_dir}, and preparing it takes a package that "
+            f"is missing ({error}); install it once (pip install tensorflow-cpu), or set "
+            "TFDS_DATA_DIR to a folder where it is prepared as array_record."
+        ) from error
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"`data` {name} is not prepared in {data_dir} and could not be downloaded "
+            f"({reason:.200}); set TFDS_DATA_DIR to a folder where it is."
+        ) from error

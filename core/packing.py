@@ -56,25 +56,37 @@ def read(
         path: the file.
         formats: those that are read, the newest last.
         kind: what the file should hold, for the error.
-        remedy: what helps against another format.
+        remedy: what helps where there is no such file, or one of another format.
         build: makes it of the header and the tree.
 
     Raises:
-        ValueError: if the file holds none of this kind, or is damaged.
+        ValueError: if there is no such file, or it holds none of this kind, or is damaged.
     """
+    header, tensors = read_tensors(path, formats, kind, remedy)
+    with refuse_damage(path, kind):
+        return build(header, unpack_tree(tensors, json.loads(header.get("codes", "{}"))))
+
+
+def read_tensors(
+    path: str | os.PathLike, formats: Sequence[str], kind: str, remedy: str
+) -> tuple[dict[str, str], Tensors]:
+    """The header and the named tensors of a file; see `read`."""
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise ValueError(f"{os.fspath(path)}: there is no such file; {remedy}.") from error
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{os.fspath(path)}: not a packed {kind} ({error}).") from error
+        raise ValueError(
+            f"{os.fspath(path)}: not a packed {kind} ({whole_file.reason(error)})."
+        ) from error
     if header.get("format") not in formats:
         raise ValueError(
             f"{os.fspath(path)}: format {header.get('format')!r}, expected {formats[-1]!r}; "
             f"{remedy}."
         )
-    with refuse_damage(path, kind):
-        return build(header, unpack_tree(tensors, json.loads(header.get("codes", "{}"))))
+    return header, tensors
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ All of them see one run folder, in which the first one writes.  In a program of 
 is here costs nothing.
 """
 
+import socket
+import sys
 from typing import Any
 
 import jax
@@ -37,8 +39,9 @@ def join(cluster: str) -> None:
                 shutdown_timeout_seconds=SHUTDOWN_SECONDS,
             )
         except (ValueError, RuntimeError, KeyError, ImportError) as error:
+            why = f"{error.args[0]} is not set" if isinstance(error, KeyError) else error
             raise ValueError(
-                f"`cluster` {cluster}: this process was not launched by it ({error}); name another "
+                f"`cluster` {cluster}: this process was not launched by it ({why}); name another "
                 f"of {', '.join(DETECTED)}, or HOST:PORT,NUMBER,INDEX."
             ) from error
         return
@@ -53,6 +56,15 @@ def join(cluster: str) -> None:
         raise ValueError(
             f"`cluster` must number its {number} processes from 0 to {number - 1}, got {index}."
         )
+    host = address.rpartition(":")[0]
+    try:
+        socket.getaddrinfo(host.strip("[]"), None)
+    except OSError as error:
+        raise ValueError(
+            f"`cluster` must start with the address of the first process, got {address!r}: "
+            f"{error.strerror}."
+        ) from error
+    print(f"process {index} of {number} waits for the others at {address}", file=sys.stderr)
     jax.distributed.initialize(
         address,
         number,

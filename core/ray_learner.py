@@ -221,4 +221,6 @@ def import_ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise ValueError("learners in Ray actors need Ray: pip install 'gossamer[ray]'.") from error
+        raise ValueError(
+            "learners in Ray actors need Ray: pip install '.[ray]' in a checkout of gossamer."
+        ) from error

@@ -52,17 +52,11 @@ def open_run(
     folder = Path(folder)
     content = as_json(config)
     is_new = bool(processes.largest(not (folder / "config.json").exists()))
+    check_run(folder, config, seed=seed, free_fields=free_fields)
     if not is_new:
-        _check_same_run(folder, content, seed, free_fields)
         if processes.is_first():
             _warn_of_other_versions(folder)
         return folder
-    # A process killed in this function leaves some of its own files, which are written anew.
-    if folder.is_dir() and not all(_is_own(entry) for entry in folder.iterdir()):
-        raise ValueError(
-            f"`folder` must be new, empty or hold a run, got {folder} with other files; choose "
-            "another folder with --run."
-        )
     processes.wait("all looked at the run folder")
     if processes.is_first():
         _begin(folder, content, seed)
@@ -73,6 +67,31 @@ def open_run(
             "made and this one does not see."
         )
     return folder
+
+
+def check_run(
+    folder: str | Path, config: Any, *, seed: int, free_fields: Collection[str] = ()
+) -> None:
+    """Refuses what `open_run` would refuse, before anything long is done; writes nothing.
+
+    Args:
+        folder: as there.
+        config: as there.
+        seed: as there.
+        free_fields: as there.
+
+    Raises:
+        ValueError: as there.
+    """
+    folder = Path(folder)
+    if (folder / "config.json").exists():
+        _check_same_run(folder, as_json(config), seed, free_fields)
+    # A process killed while it opens a folder leaves some of its own files, to be written anew.
+    elif folder.is_dir() and not all(_is_own(entry) for entry in folder.iterdir()):
+        raise ValueError(
+            f"`folder` must be new, empty or hold a run, got {folder} with other files; choose "
+            "another folder with --run."
+        )
 
 
 def _begin(folder: Path, content: Any, seed: int) -> None:

@@ -1,7 +1,8 @@
 """Files that appear whole or not at all.
 
 A file is written under another name beside its own and renamed when it is complete, so that a
-process that is killed, or a disk that is full, leaves what was there before.
+process that is killed, or a disk that is full, leaves what was there before.  Of a file that cannot
+be read, `reason` says why.
 """
 
 import contextlib
@@ -44,3 +45,10 @@ def write_bytes(path: str | os.PathLike[str], content: bytes | bytearray) -> Non
     """Writes bytes, all of them or none."""
     with draft(path) as part:
         part.write_bytes(content)
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, without its name, which the message has already."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -5,7 +5,7 @@
 
 The hybrid recognizer that ships knows which sound each tied state of a phone has. The text becomes
 phones, the phones states, and the likeliest path of the recording through them dates every word and
-phone to 20 ms. Words that the recognizer has not seen need `pip install 'gossamer[hybrid]'`: their
+phone to 20 ms. Words that the recognizer has not seen need `pip install '.[hybrid]'`: their
 pronunciations come from the CMU dictionary, or by letter to sound. Any sample rate and loudness
 will do, but the recognizer has heard one voice on the telephone only; `gossamer train hybrid` makes
 one of your own recordings. The command `gossamer align` does the same and writes CTM or TextGrid.

@@ -1,11 +1,11 @@
 """Trains with gossip on all devices of one machine or a cluster, a learner on each.
 
     python examples/spmd.py
-    python examples/spmd.py --address HOST:PORT --num-processes 2 --process-id 0    # and 1
-    srun python examples/spmd.py --detect slurm
+    python examples/spmd.py --cluster HOST:PORT,2,0    # and HOST:PORT,2,1
+    srun python examples/spmd.py --cluster slurm
 
-The program is the same everywhere: only the call of `jax.distributed.initialize` knows of the
-cluster. docs/clusters.md has a launch for SLURM, MPI, Kubernetes and explicit flags.
+The program is the same everywhere: only `processes.join`, which calls `jax.distributed.initialize`,
+knows of the cluster. docs/clusters.md has a launch for SLURM, MPI, Kubernetes and explicit flags.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gossamer.core import gossip, learners, topology
+from gossamer.core import gossip, learners, processes, topology
 
 DIM, BATCH, STEPS = 20, 16, 200
 
@@ -23,18 +23,10 @@ DIM, BATCH, STEPS = 20, 16, 200
 def main():
     """Joins the cluster, if there is one, and trains."""
     parser = argparse.ArgumentParser(description="Gossip on all devices.")
-    parser.add_argument("--detect", choices=["slurm", "ompi", "mpi4py", "k8s"])
-    parser.add_argument("--address", help="host and port of process 0, the same for all")
-    parser.add_argument("--num-processes", type=int)
-    parser.add_argument("--process-id", type=int)
+    parser.add_argument("--cluster", help="slurm, ompi, mpi4py, k8s, or HOST:PORT,NUMBER,INDEX")
     options = parser.parse_args()
-    if options.detect or options.address:
-        jax.distributed.initialize(
-            options.address,
-            options.num_processes,
-            options.process_id,
-            cluster_detection_method=options.detect,
-        )
+    if options.cluster:
+        processes.join(options.cluster)
     n = len(jax.devices())
     placement = learners.learner_sharding(n)
     seeds = jax.make_array_from_callback((n,), placement, lambda index: np.arange(n)[index])

@@ -14,7 +14,6 @@ import cattrs
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..core import packing, whole_file
@@ -101,16 +100,8 @@ def load(path: str | os.PathLike) -> TrainedClassifier:
     """
     path = Path(path)
     path = path / PACKED if path.is_dir() else path
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"{path}: no trained classifier ({error}); train one by `gossamer train language`."
-        ) from error
-    if header.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}.")
+    remedy = "train it by `gossamer train language`"
+    header, tensors = packing.read_tensors(path, (FORMAT,), "classifier", remedy)
     with packing.refuse_damage(path, "classifier"):
         gradient_norms = tensors.pop("gradient_norms")
         trees = jax.tree.map(jnp.asarray, nest(tensors))

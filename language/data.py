@@ -104,25 +104,29 @@ def read_table(path: str | os.PathLike[str]) -> list[Row]:
 
 
 def wmt14(
-    languages: str = "de-en", split: str = "train", data_dir: str | None = None
+    languages: str = "de-en",
+    split: str = "train",
+    data_dir: str | os.PathLike[str] | None = None,
 ) -> Sequence[Any]:
     """Sentence pairs of WMT14, as tensorflow-datasets prepares them (gigabytes, network needed).
 
     Args:
         languages: one of its configurations: cs-en, de-en, fr-en, hi-en, ru-en.
         split: train, validation or test.
-        data_dir: where tensorflow-datasets keeps it.
+        data_dir: folder of prepared data, by default that of `core.data_folder`.
 
     Returns:
         Random access to ``{"de": ..., "en": ...}``.
 
     Raises:
-        ValueError: if there is no such configuration.
+        ValueError: if there is no such configuration, or it cannot be downloaded.
     """
     known = ("cs-en", "de-en", "fr-en", "hi-en", "ru-en")
     if languages not in known:
         raise ValueError(f"`languages` must be one of {', '.join(known)}, got {languages!r}.")
-    return records.load_translations(f"wmt14_translate/{languages}", split, data_dir)
+    return records.load_translations(
+        f"wmt14_translate/{languages}", split, data_dir or default_data_dir()
+    )
 
 
 def as_arrays(texts: Sequence[Text], tokenizer: Tokenizer) -> dict[str, np.ndarray]:

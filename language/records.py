@@ -6,6 +6,7 @@ ones, and it appears only when it is complete.
 """
 
 import hashlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -87,11 +88,21 @@ def decode(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def load_translations(config: str, split: str, data_dir: str | os.PathLike[str] | None) -> Any:
-    """Pairs of sentences of a tensorflow-datasets translation corpus, such as wmt14_translate."""
-    return cast(Any, tfds).data_source(
-        config, split=split, data_dir=None if data_dir is None else os.fspath(data_dir)
-    )
+def load_translations(config: str, split: str, data_dir: str | os.PathLike[str]) -> Any:
+    """Pairs of sentences of WMT14 by tensorflow-datasets, downloaded unless they are there.
+
+    Args:
+        config: name of the data set and its languages, such as ``wmt14_translate/de-en``.
+        split: as it is called there.
+        data_dir: folder of prepared data.
+
+    Raises:
+        ValueError: if it cannot be prepared.
+    """
+    # The import makes the data set known: data sets are registered one by one.
+    importlib.import_module("tensorflow_datasets.translate.wmt14")
+    with data_folder.plain_failures(config, data_dir):
+        return cast(Any, tfds).data_source(config, split=split, data_dir=os.fspath(data_dir))
 
 
 def _fields(rows: Sequence[Row]) -> list[str]:

@@ -54,8 +54,9 @@ def train(config: LanguageRun) -> Result:
         FloatingPointError: if training diverged.
     """
     config.check()
-    corpus = data.load_corpus(config.corpus)
     described = cattrs.unstructure(dataclasses.replace(config, run=None))
+    run_folder.check_run(config.folder, described, seed=config.seed)
+    corpus = data.load_corpus(config.corpus)
     folder = run_folder.open_run(config.folder, described, seed=config.seed)
     start = initial_classifier(config, corpus)
     examples = data.as_arrays(corpus.train, start.tokenizer)

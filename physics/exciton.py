@@ -243,7 +243,7 @@ def parse_state(name: str, basis: Basis) -> tuple[int, int]:
     if angular >= basis.angular or nodes >= basis.radial // 2:
         raise ValueError(
             f"The basis of {basis.radial} x {basis.angular} functions is too small for {name}; "
-            "raise `radial` or `angular`."
+            "raise `radial` or `angular` (`--radial`, `--angular`)."
         )
     return angular, nodes
 
@@ -324,7 +324,7 @@ def _warn(spectrum: Spectrum) -> None:
             at = fields[np.argmax(error)]
             warnings.warn(
                 f"{name} is converged to {error.max():.2g} meV only, at {at:g} V/um; raise "
-                "`radial` or `angular` of `basis`.",
+                "`radial` or `angular` of `basis` (`--radial`, `--angular`).",
                 stacklevel=3,
             )
         kept = np.asarray(spectrum.continuity)[..., place].reshape(-1)

@@ -43,7 +43,7 @@ def draw_curie(parts: dict[str, Part]) -> "Figure":
     for panel in (left, right):
         panel.set_xticks(counts)
     left.set(xlabel="Layers N", ylabel="Curie temperature (K)")
-    left.legend(frameon=False, fontsize=9)
+    _legend(left)
     right.set(xlabel="Layers N", ylabel="K(N) (meV)")
     right.set_ylim(bottom=0)
     _plain(left, right)
@@ -73,7 +73,7 @@ def draw_binder(parts: dict[str, Part]) -> "Figure":
             f"{part['temperature']:.1f} ± {part['error']:.1f} K", fontsize=10, color=_INK,
         )  # fmt: skip
         panel.set(xlabel="Temperature (K)", ylabel="Binder cumulant U")
-        panel.legend(frameon=False, fontsize=9)
+        _legend(panel)
         _plain(panel)
     return figure
 
@@ -104,7 +104,7 @@ def draw_order(parts: dict[str, Part]) -> "Figure":
     labels = ("Magnetization", "Specific heat (k)", "Helicity modulus (meV)")
     for panel, label in zip(panels, labels, strict=True):
         panel.set(xlabel="Temperature (K)", ylabel=label)
-        panel.legend(frameon=False, fontsize=9)
+        _legend(panel)
     panels[0].set_ylim(0, 1.02)
     _plain(*panels)
     return figure
@@ -134,7 +134,7 @@ def draw_loops(parts: dict[str, Part]) -> "Figure":
             )  # fmt: skip
         panel.set(xlabel="Field (T)")
         panel.axhline(0, color=_GRAY, linewidth=0.6)
-        panel.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        _legend(panel, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         _plain(panel)
     panels[0].set_ylabel("Magnetization")
     return figure
@@ -182,6 +182,11 @@ def _figure(size: tuple[float, float], rows: int, columns: int, **options: Any) 
 
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
+
+
+def _legend(panel: Any, fontsize: int = 9, **place: Any) -> None:
+    if panel.get_legend_handles_labels()[0]:
+        panel.legend(frameon=False, fontsize=fontsize, **place)
 
 
 def _plain(*panels: Any) -> None:

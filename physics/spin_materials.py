@@ -44,7 +44,7 @@ class Magnet:
 
     exchange: float  # J, meV
     anisotropy: float  # K of the monolayer, meV
-    bulk_anisotropy: float = 0.0  # K of the bulk, meV
+    bulk_anisotropy: float | None = None  # K of the bulk, meV; None for that of the monolayer
     interlayer: float = 0.0  # J_perp, meV
     moment: float = 1.0  # Bohr magnetons
     kind: Kind = "triangular"
@@ -63,7 +63,7 @@ class Magnet:
         """
         if law not in LAWS:
             raise ValueError(f"`law` must be one of {', '.join(LAWS)}; got {law!r}.")
-        if law == "constant":
+        if law == "constant" or self.bulk_anisotropy is None:
             return self.anisotropy
         return self.bulk_anisotropy + (self.anisotropy - self.bulk_anisotropy) / layers
 

@@ -108,7 +108,8 @@ def _tell(magnet: Magnet, parts: dict[str, Part]) -> str:
 def _rows(magnet: Magnet, settings: Settings) -> dict[str, str]:
     rows = {
         "Exchange J": f"{magnet.exchange:g} meV",
-        "Anisotropy K": f"{magnet.anisotropy:g} meV, bulk {magnet.bulk_anisotropy:g} meV",
+        "Anisotropy K": f"{magnet.anisotropy:g} meV"
+        + (f", bulk {bulk:g} meV" if (bulk := magnet.bulk_anisotropy) is not None else ""),
         "Between layers": f"{magnet.interlayer:g} meV, {html.escape(magnet.stacking)} stacking",
         "Moment": f"{magnet.moment:g} &mu;<sub>B</sub>",
         "Lattice": f"{magnet.kind}, {magnet.constant:g} nm",

@@ -55,10 +55,9 @@ def list_parts(magnet: Magnet, settings: Settings) -> dict[str, Callable[[jax.Ar
     check(magnet, settings)
     parts: dict[str, Callable[[jax.Array], Part]] = {}
     for count in settings.layers:
-        for law in LAWS:
-            one_law = count == 1 or not magnet.bulk_anisotropy  # Both laws are the same then.
-            easy_axis = magnet.anisotropy_of(count, law) > 0
-            if easy_axis and (law == "constant" or not one_law):
+        one_law = count == 1 or magnet.bulk_anisotropy in (None, magnet.anisotropy)
+        for law in LAWS[:1] if one_law else LAWS:
+            if magnet.anisotropy_of(count, law) > 0:
                 parts[f"curie-{law}-{count}"] = _bind(_curie, magnet, settings, count, law)
     for name, sign in (("axis", 1), ("plane", -1)):
         parts[f"order-{name}"] = _bind(_order, magnet, settings, sign)

@@ -16,7 +16,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from .calibration import calibrate, draw_variables
 from .corpora.corpus import Corpus
 from .front_end import transducer_inputs
 from .fusion import FusedModels
+from .hybrids import hybrid_folder
 from .language_model import LanguageModel
 from .perturbation import TokenLogits
 from .policies import named_policy
@@ -75,12 +76,17 @@ def train(config: SpeechConfig, folder: str | Path, *, command: str = "") -> eva
     config.optimizer.check(config.data, config.learners)
     config.augmentation.check()
     config.label_noise.check()
-    data = training_data.load_corpus(config)
+    run_folder.check_run(folder, cattrs.unstructure(config), seed=config.seed)
+    folder = Path(folder)
+    is_new = not checkpoint.steps(folder / "checkpoints")  # else the run goes on from its own
+    source = None
+    if is_new and config.start_from is not None:
+        source = find_recognizer(config.start_from)
+    data = training_data.load_corpus(config)  # takes long
     model = build_model(config, data)
     params = initial_parameters(model, config.seed)
-    folder = Path(folder)
-    if not checkpoint.steps(folder / "checkpoints"):  # else the run goes on from its own
-        params = starting_parameters(config, model, params, data)
+    if is_new:
+        params = starting_parameters(config, model, params, data, source)
     folder = run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
 
     def recognizer_of(state: Any) -> Recognizer:
@@ -266,9 +272,9 @@ def initial_parameters(model: Transducer, seed: int) -> Any:
 
 
 def starting_parameters(
-    config: SpeechConfig, model: Transducer, drawn: Any, data: Corpus
+    config: SpeechConfig, model: Transducer, drawn: Any, data: Corpus, source: Recognizer | None
 ) -> dict[str, Any]:
-    """The parameters that every learner starts from: drawn, or those of `config.start_from`.
+    """The parameters that every learner starts from: drawn, or those of a recognizer.
 
     With a quantization policy, its clips are calibrated on training batches.
 
@@ -277,17 +283,16 @@ def starting_parameters(
         model: the transducer.
         drawn: what `initial_parameters` gave.
         data: the corpus.
+        source: the recognizer that `config.start_from` names, if any.
 
     Returns:
         As `drawn`.
 
     Raises:
-        ValueError: if the recognizer named there cannot be read, or has other sizes or another
-            vocabulary.
+        ValueError: if the recognizer holds codes, or has other sizes or another vocabulary.
     """
     params = drawn["params"]
-    if config.start_from is not None:
-        source = find_recognizer(config.start_from)
+    if source is not None and config.start_from is not None:
         params = warm_start.fit_parameters(config.start_from, source, data.vocabulary, params)
     if model.policy is None:
         return {"params": params}
@@ -296,33 +301,50 @@ def starting_parameters(
     return {"params": params, "clips": clips}
 
 
-def find_recognizer(name: str) -> Recognizer:
+def find_recognizer(name: str, *, others: Sequence[str] = ()) -> Recognizer:
     """A recognizer by the name of one that ships, the folder of its run, or its file.
+
+    Args:
+        name: of any of them.
+        others: models that ship and that the caller finds itself, for the error.
 
     Raises:
         ValueError: if there is none.
     """
     path = Path(name)
+    if hybrid_folder.find(name) is not None:
+        raise ValueError(
+            f"{name}: a hybrid, where a transducer is needed, such as `prompts`; `gossamer "
+            "evaluate`, `transcribe` and `align` take hybrids."
+        )
     if path.is_dir():
         return read_run(path)
     if path.is_file():
         return recognizer.load(path)
-    try:
+    if name in recognizer.shipped():
         return recognizer.pretrained(name)
-    except ValueError as error:
-        raise ValueError(f"{name}: neither a run folder nor a file nor a name; {error}") from error
+    raise ValueError(
+        f"{name}: there is no such folder or file, and it is none of the models that ship "
+        f"({', '.join([*recognizer.shipped(), *others])}); `gossamer train speech PRESET --run "
+        f"{name}` makes it."
+    )
 
 
 def read_run(folder: str | Path) -> Recognizer:
     """Loads the packed recognizer of a finished run.
 
     Raises:
-        ValueError: if the folder holds none.
+        ValueError: if there is no such folder, or it holds none.
     """
     path = Path(folder) / PACKED
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"{folder}: there is no such folder; `gossamer train speech PRESET --run {folder}` "
+            "makes it."
+        )
     if not path.exists():
         raise ValueError(
-            f"{folder}: no {PACKED} there; `gossamer train speech --run {folder}` writes it when "
-            "the run ends."
+            f"{folder}: no {PACKED} there; the command that trains into this folder writes what it "
+            "makes when the run ends."
         )
     return recognizer.load(path)

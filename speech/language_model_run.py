@@ -78,6 +78,9 @@ def train(config: LanguageModelRun) -> Perplexity:
         FloatingPointError: if training diverged.
     """
     config.check()
+    folder = config.run or Path("runs/language-model")
+    described = cattrs.unstructure(dataclasses.replace(config, run=None))
+    run_folder.check_run(folder, described, seed=config.seed)
     vocabulary = experiment.find_recognizer(config.labels_of).vocabulary
     text = sentences.read_sentences(config.text, language=config.language)
     encoded = sentences.encode(text.train, vocabulary)
@@ -85,10 +88,8 @@ def train(config: LanguageModelRun) -> Perplexity:
     model = LanguageModel(config.model, len(vocabulary), named_policy(config.quantize))
     shape = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     variables = draw_variables(model, jax.random.key(config.seed), shape)
-    folder = config.run or Path("runs/language-model")
     if not checkpoint.steps(folder / "checkpoints"):  # else the run goes on from its own
         variables = _starting_variables(config, model, vocabulary, variables, encoded)
-    described = cattrs.unstructure(dataclasses.replace(config, run=None))
     folder = run_folder.open_run(folder, described, seed=config.seed)
 
     def trained(variables: Any) -> TrainedLanguageModel:

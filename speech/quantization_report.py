@@ -123,6 +123,7 @@ def load(name: str, quantize: PolicyName | None) -> tuple[SpeechConfig, dict[str
     """
     if quantize is None:
         if not Path(name).is_dir():
+            experiment.find_recognizer(name)  # refuses what is not there
             raise ValueError(f"{name}: not a run that was quantized in training; add --quantize.")
         config = cattrs.structure(run_folder.read_config(name), SpeechConfig)
         if config.quantize is None:

@@ -282,7 +282,7 @@ def load(path: str | os.PathLike) -> Recognizer:
             params,
         )
 
-    remedy = "pack the run again with this version of gossamer"
+    remedy = "`gossamer train speech` with its run folder packs it"
     return packing.read(path, FORMATS, "recognizer", remedy, build)
 
 
@@ -295,13 +295,18 @@ def pretrained(name: str = "prompts") -> Recognizer:
     Raises:
         ValueError: if there is no recognizer of that name.
     """
+    if name not in shipped():
+        raise ValueError(f"`name` must be one of {', '.join(shipped())}, got {name!r}.")
     folder = resources.files("gossamer.speech") / "pretrained"
-    names = [entry.name for entry in folder.iterdir() if entry.name.endswith(".safetensors")]
-    if f"{name}.safetensors" not in names:
-        known = ", ".join(sorted(entry.removesuffix(".safetensors") for entry in names))
-        raise ValueError(f"`name` must be one of {known}, got {name!r}.")
     with resources.as_file(folder / f"{name}.safetensors") as path:
         return load(path)
+
+
+def shipped() -> list[str]:
+    """The names that `pretrained` knows."""
+    folder = resources.files("gossamer.speech") / "pretrained"
+    names = [entry.name for entry in folder.iterdir() if entry.name.endswith(".safetensors")]
+    return sorted(name.removesuffix(".safetensors") for name in names)
 
 
 def _spans(boundaries: list[int]) -> Iterator[tuple[int, int]]:

@@ -2,11 +2,13 @@
 
     python tools/kill_and_resume.py
     python tools/kill_and_resume.py --commands vision spins --kills 10 --seed 3
+    python tools/kill_and_resume.py --commands cluster --steps 2400 --every 60
 
 Each command runs to its end once.  Then, in another folder, it is started again and again and
 killed (SIGKILL, with all its processes) at random moments of the time that the first run took, and
-at last left alone.  Of several processes of one run a random one is killed, and then the others, as
-a launcher does.  Both folders must hold the same files with the same bytes; in logs and reports
+at last left alone; with `--every` it is killed after about so many seconds until it ends before
+that.  Of several processes of one run a random one is killed, and then the others, as a launcher
+does.  Both folders must hold the same files with the same bytes; in logs and reports
 what tells a time is left out, and of checkpoints only their names are compared.
 
 Compiled programs are kept in a cache beside the folders, so that most kills hit the work itself.
@@ -26,9 +28,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from gossamer.core import checkpoint, metrics
+
 START = "import sys; from gossamer.cli.main import main; sys.exit(main(sys.argv[1:]))"
 PROCESSES = 4  # of "cluster"
 TRAIN = "--optimizer.steps 12 --checkpoint-every 4 --validate-every 6 --log-every 2 --run {0}"
+LONGER = "--optimizer.steps {0} --checkpoint-every 25 --validate-every {0} --log-every 5"
 LEARNED = "--steps 60 --checkpoint-every 20 --validate-every 20 --log-every 5 --run {0}"
 COMMANDS = {
     "speech": "train speech demo --model.encoder-layers 1 --model.encoder-size 16 "
@@ -65,6 +70,8 @@ def main() -> bool:
     parser = argparse.ArgumentParser(description="Kill and resume every command that writes.")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--kills", type=int, default=4)
+    parser.add_argument("--every", type=float, help="mean seconds between kills, until it ends")
+    parser.add_argument("--steps", type=int, help="of a command that trains, in place of its few")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where all is written; a temporary folder")
     options = parser.parse_args()
@@ -76,15 +83,25 @@ def main() -> bool:
         for place in (whole, killed):
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
-        run(name, whole, folder, None)  # compiles
-        shutil.rmtree(whole)
-        whole.mkdir()
-        seconds = run(name, whole, folder, None)
+        seconds = run(name, whole, folder, None, options.steps)
+        if not options.every:  # once more, without compiling
+            shutil.rmtree(whole)
+            whole.mkdir()
+            seconds = run(name, whole, folder, None, options.steps)
         moments = []
-        for _ in range(options.kills):
-            moment = draw.uniform(0.1, 1.0) * seconds
-            moments.append(round(min(moment, run(name, killed, folder, moment)), 1))
-        run(name, killed, folder, None)
+        while options.every or len(moments) < options.kills:
+            moment = draw.uniform(0.1, 1.0) * (2 * options.every if options.every else seconds)
+            lasted = run(name, killed, folder, moment, options.steps)
+            if options.every and lasted < moment:
+                break
+            moments.append(round(min(moment, lasted), 1))
+            if options.every:
+                logged, kept = steps(killed)
+                print(
+                    f"  kill {len(moments)} after {moment:.1f} s, at step {logged}, kept {kept}",
+                    flush=True,
+                )
+        run(name, killed, folder, None, options.steps)
         found = compare(whole, killed)
         print(
             f"{name:16}{seconds:6.1f} s alone, killed after {moments}: "
@@ -96,9 +113,11 @@ def main() -> bool:
     return bool(failed)
 
 
-def run(name: str, place: Path, folder: Path, limit: float | None) -> float:
+def run(name: str, place: Path, folder: Path, limit: float | None, number: int | None) -> float:
     """Runs a command until it ends or the limit, and returns how long that took."""
     words = COMMANDS[name].format(place).split()
+    if number:
+        words += LONGER.format(number).split()
     places: list[list[str]] = [[]]
     if name == "cluster":
         with socket.socket() as probe:
@@ -131,6 +150,12 @@ def run(name: str, place: Path, folder: Path, limit: float | None) -> float:
                 log.seek(0)
                 raise SystemExit(f"gossamer {' '.join(words)}\nfailed:\n{log.read()[-3000:]}")
     return time.perf_counter() - begin
+
+
+def steps(place: Path) -> tuple[int, int]:
+    """The last step that a run logged, and the one that its newest checkpoint holds."""
+    logged = [row["step"] for row in metrics.read_log(place)]
+    return max(logged, default=0), max(checkpoint.steps(place / "checkpoints"), default=0)
 
 
 def compare(whole: Path, killed: Path) -> list[str]:

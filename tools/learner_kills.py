@@ -26,6 +26,7 @@ import numpy as np
 import optax
 
 from gossamer.core import asynchrony, learners, topology
+from gossamer.core.ray_learner import import_ray
 from gossamer.core.ray_runtime import Actors
 from gossamer.core.traces import NOBODY
 from gossamer.vision.data import open_data
@@ -43,6 +44,10 @@ def main() -> bool:
     parser.add_argument("--pace", type=float, default=0.25, help="seconds of a gradient, at least")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    try:
+        import_ray()
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="learners-") as folder:
         return train(Path(folder), options)
 

@@ -18,8 +18,6 @@ import json
 import pathlib
 import sys
 
-import numpy as np
-
 IMAGENET = {
     "alexnet": "alexnet",
     "vgg11": "vgg11",
@@ -49,7 +47,12 @@ TOLERANCE = 1e-4
 
 def export(folder: pathlib.Path, names: list[str], size: int, cifar: pathlib.Path | None) -> None:
     """Writes weights, images and logits; needs torch."""
-    import torch  # pyright: ignore[reportMissingImports]
+    try:
+        import numpy as np
+        import torch  # pyright: ignore[reportMissingImports]
+        import torchvision  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise SystemExit(f"{error}: `export` needs torch, torchvision and numpy.") from error
 
     torch.manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,11 +92,14 @@ def compare(folder: pathlib.Path) -> int:
     """Prints how far both are apart; 1 if it is too far."""
     import jax
     import jax.numpy as jnp
+    import numpy as np
 
     from gossamer.vision import conversion, models
 
-    status = 0
-    for path in sorted(folder.glob("*.npz")):
+    paths, status = sorted(folder.glob("*.npz")), 0
+    if not paths:
+        raise SystemExit(f"{folder} holds no network; `export` writes them, see --help.")
+    for path in paths:
         arrays = dict(np.load(path))
         state = {
             key.removeprefix("state/"): x for key, x in arrays.items() if key.startswith("state/")

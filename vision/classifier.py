@@ -124,5 +124,5 @@ def load(path: str | os.PathLike) -> Classifier:
             variables,
         )
 
-    remedy = "pack the run again with this version of gossamer"
+    remedy = "`gossamer train vision` with its run folder packs it"
     return packing.read(path, [FORMAT], "classifier", remedy, build)

@@ -67,6 +67,7 @@ def train(config: VisionConfig, folder: str | Path, *, show_progress: bool = Tru
     config.check()
     number, engine = config.learners.number, config.learners.engine
     processes.check_learners(number, engine)
+    run_folder.check_run(folder, cattrs.unstructure(config), seed=config.seed)
     data = open_data(config.data.name, on_error=config.data.on_error)
     batches = training_batches(config, data)
     network = classifier.create_network(config.network, len(data.class_names))

@@ -150,20 +150,9 @@ def open_named(name: str, splits: Mapping[str, str], data_dir: str | os.PathLike
     Raises:
         ValueError: if it cannot be prepared.
     """
-    builder = tfds.builder(name, data_dir=os.fspath(data_dir), file_format="array_record")
-    try:
+    with data_folder.plain_failures(name, data_dir):
+        builder = tfds.builder(name, data_dir=os.fspath(data_dir), file_format="array_record")
         _prepare(builder)
-    except ImportError as error:
-        raise ValueError(
-            f"`data` {name} is not prepared in {data_dir}, and preparing it takes a package that "
-            f"is missing ({error}); install it once (pip install tensorflow-cpu), or set "
-            "TFDS_DATA_DIR to a folder where it is prepared as array_record."
-        ) from error
-    except (OSError, AssertionError, tfds.download.DownloadError) as error:
-        raise ValueError(
-            f"`data` {name} is not prepared in {data_dir} and could not be downloaded "
-            f"({str(error).splitlines()[0]:.200}); set TFDS_DATA_DIR to a folder where it is."
-        ) from error
     return _open(builder, splits)
 
 

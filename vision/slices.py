@@ -31,10 +31,18 @@ def measure(
 
     Returns:
         "positions" and "losses".
+
+    Raises:
+        ValueError: if there is no classifier.
     """
     path = Path(folder) / SLICE
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
+    if not (Path(folder) / packed).exists():
+        raise ValueError(
+            f"{folder}: the result is there without its model, around which the loss is to be "
+            "measured; choose another folder with --run, where it is trained anew."
+        )
     model = classifier.load(Path(folder) / packed)
     params = model.variables["params"]
     positions = np.linspace(-reach, reach, points)

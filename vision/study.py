@@ -7,7 +7,9 @@ Runs go into folders of their own, and what diverged says so.  Several processes
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..core import processes, whole_file
+import cattrs
+
+from ..core import processes, run_folder, whole_file
 from . import experiment, slices
 from .data import open_data
 from .models.catalog import CATALOG
@@ -29,7 +31,8 @@ def run(study: StudyConfig, folder: str | Path, *, part: tuple[int, int] = (1, 1
         The results, in the order of the grid.
 
     Raises:
-        ValueError: if the study or `part` is out of range.
+        ValueError: if the study or `part` is out of range, or the folder holds a run of the same
+            name with another configuration.
     """
     study.check()
     index, total = part
@@ -37,7 +40,7 @@ def run(study: StudyConfig, folder: str | Path, *, part: tuple[int, int] = (1, 1
         raise ValueError(f"`part` must be K of N with 1 <= K <= N, got {index} of {total}.")
     for each in study.runs()[index - 1 :: total]:
         where = Path(folder) / each.name
-        if not is_finished(where):
+        if not _is_finished(each, where):
             if processes.is_first():
                 print(f"\n{where}", flush=True)
             try:
@@ -54,7 +57,7 @@ def run(study: StudyConfig, folder: str | Path, *, part: tuple[int, int] = (1, 1
 def finished(study: StudyConfig, folder: str | Path) -> list[Row]:
     """What is there of a grid, of all its parts."""
     places = [(each, Path(folder) / each.name) for each in study.runs()]
-    return [_row(each, where) for each, where in places if is_finished(where)]
+    return [_row(each, where) for each, where in places if _is_finished(each, where)]
 
 
 def num_classes(study: StudyConfig) -> int:
@@ -62,9 +65,12 @@ def num_classes(study: StudyConfig) -> int:
     return {"fashion": 10, "cifar10": 10, "imagenet2012": 1000}[SCALES[study.scale].data.name]
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the run of a folder has ended, well or not."""
-    return (folder / experiment.RESULT).exists() or (folder / DIVERGED).exists()
+def _is_finished(each: Run, where: Path) -> bool:
+    """Whether a run has ended, well or not; the folder of another one is refused."""
+    if not ((where / experiment.RESULT).exists() or (where / DIVERGED).exists()):
+        return False
+    run_folder.check_run(where, cattrs.unstructure(each.config), seed=each.config.seed)
+    return True
 
 
 def _row(each: Run, where: Path) -> Row:

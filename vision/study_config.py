@@ -23,7 +23,9 @@ from ..core.learners_config import CompressionConfig, LearnersConfig
 from .names import CifarTask, ImageNetTask, NetworkName
 from .run_config import DataConfig, NetworkConfig, OptimizerConfig, VisionConfig
 
-MethodName = Literal["ssgd", "ssgd_star", "dpsgd", "dpsgd_random", "delay_by_one", "scalecom"]
+MethodName = Literal[
+    "ssgd", "ssgd_star", "dpsgd", "dpsgd_atc", "dpsgd_random", "delay_by_one", "scalecom"
+]
 Scale = Literal["toy", "cifar", "imagenet"]
 
 CIFAR_TASKS = get_args(CifarTask)
@@ -42,6 +44,7 @@ METHODS: dict[str, Method] = {
     "ssgd": Method("SSGD", {"algorithm": "ssgd"}, {}),
     "ssgd_star": Method("SSGD*", {"algorithm": "ssgd", "weight_noise": 0.01}, {}),
     "dpsgd": Method("DPSGD, ring", {"topology": "ring"}, {}),
+    "dpsgd_atc": Method("DPSGD, ring, ATC", {"topology": "ring", "order": "atc"}, {}),
     "dpsgd_random": Method("DPSGD, random ring", {"topology": "random_ring"}, {}),
     "delay_by_one": Method("delay by one", {"algorithm": "delay_by_one"}, {}),
     "scalecom": Method("ScaleCom", {"algorithm": "ssgd"}, {"scheme": "scalecom", "beta": 0.1}),
@@ -93,6 +96,8 @@ class StudyConfig:
     """Seeds of the parameters and of all random draws."""
     epochs: float = 1.0
     """Factor of the number of steps."""
+    warmup: float | None = None
+    """First part of the steps, in which the rate rises; that of the scale by default."""
     width: float | None = None
     """Factor of the networks' channels; that of the scale by default."""
     learners: int | None = None
@@ -163,6 +168,7 @@ class Run(NamedTuple):
                 base.optimizer,
                 steps=steps,
                 learning_rate=base.optimizer.learning_rate * self.batch * self.rate,
+                warmup=base.optimizer.warmup if study.warmup is None else study.warmup,
             ),
             learners=replace(
                 base.learners,

@@ -62,6 +62,7 @@ def train(config: TranslationConfig, folder: str | Path, *, show_progress: bool 
         FloatingPointError: if training diverged.
     """
     config.check()
+    run_folder.check_run(folder, cattrs.unstructure(config), seed=config.seed)
     text = load_parallel(config.data.name, config.data.targets)
     folder = run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
     tokenizer = find_vocabulary(config, text, folder)

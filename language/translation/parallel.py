@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
+from ...core import whole_file
 from ...core.data_folder import default_data_dir
 from .. import corpora, data, records, table
 from . import grammar
@@ -155,7 +156,9 @@ def read_lines(sources: str | os.PathLike[str], targets: str | os.PathLike[str])
             # Other separators, such as U+2028, may stand within a line.
             texts.append(Path(path).read_text(encoding="utf-8-sig").rstrip("\n").split("\n"))
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: must be a text in UTF-8 ({error}).") from None
+            raise ValueError(
+                f"{path}: must be a text in UTF-8 ({whole_file.reason(error)})."
+            ) from None
     if len(texts[0]) != len(texts[1]):
         raise ValueError(
             f"`targets` must have as many lines as the text it translates, got {len(texts[1])} in "
@@ -179,6 +182,5 @@ def _wmt14(name: str, data_dir: str | os.PathLike[str] | None) -> ParallelText:
     source, _, target = name.removeprefix(WMT14).partition("-")
     languages = f"{source}-{target}" if target == "en" else f"{target}-{source}"
     splits = ("train", "validation", "test")
-    folder = None if data_dir is None else os.fspath(data_dir)
-    found = (Pairs(data.wmt14(languages, split, folder), (source, target)) for split in splits)
+    found = (Pairs(data.wmt14(languages, split, data_dir), (source, target)) for split in splits)
     return ParallelText(name, *found)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core import whole_file
 from ..text import BLANK_ID, Vocabulary
 
 Alternatives = Mapping[str, Sequence[str]]  # texts by the name of the utterance
@@ -37,7 +38,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{os.fspath(path)}: not a readable file of UTF-8 ({error}).") from error
+        raise ValueError(
+            f"{os.fspath(path)}: not a readable file of UTF-8 ({whole_file.reason(error)}); "
+            "`gossamer alternatives` writes such files."
+        ) from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

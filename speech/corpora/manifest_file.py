@@ -87,7 +87,10 @@ def _open(path: pathlib.Path) -> tuple[Callable[[str], _Columns], list[tuple[int
             f"got {path.suffix or 'no suffix'!r:.80}."
         )
     if not path.is_file():
-        raise ManifestError(f"{path}: there is no such file; correct the path.")
+        raise ManifestError(
+            f"{path}: there is no such file; give another with `--data.corpus` (in training) or "
+            "`--corpus`, or make it with `gossamer corpus` (see docs/data.md)."
+        )
     try:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

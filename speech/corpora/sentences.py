@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core import whole_file
 from ..text import Vocabulary, normalize
 from . import corpus
 
@@ -155,5 +156,6 @@ def _read_lines(source: str) -> list[str]:
         return data.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise ValueError(
-            f"`text` must be `prompts` or the path of a text in UTF-8, got {source!r} ({error})."
+            f"`text` must be `prompts` or the path of a text in UTF-8, got {source!r} "
+            f"({whole_file.reason(error)})."
         ) from error

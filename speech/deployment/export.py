@@ -93,7 +93,9 @@ def export(
     path = Path(path)
     replaces = overwrite and (path / exported.MANIFEST).exists()
     if path.exists() and not replaces:
-        raise ValueError(f"{path}: exists; choose another folder, or remove it.")
+        is_export = (path / exported.MANIFEST).exists()
+        remedy = "replace it with `overwrite` (`--overwrite`)" if is_export else "remove it"
+        raise ValueError(f"{path}: exists; choose another folder, or {remedy}.")
     for name in ("external_weight", "source_weight"):
         if not getattr(fusion, name) >= 0:
             raise ValueError(f"`fusion.{name}` must be at least 0, got {getattr(fusion, name)}.")

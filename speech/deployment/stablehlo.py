@@ -61,6 +61,8 @@ def export(
     try:
         content = program.serialize()
     except ImportError as error:
-        raise ValueError(f"`jax.export` needs {error.name}; install gossamer[export].") from error
+        raise ValueError(
+            f"`jax.export` needs {error.name}: pip install '.[export]' in a checkout of gossamer."
+        ) from error
     whole_file.write_bytes(path, content)
     return len(content)

@@ -104,7 +104,9 @@ class _Lines:
             data = gzip.decompress(data) if self.path.suffix == ".gz" else data
             self._lines = iter(data.decode("utf-8").split("\n"))
         except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
-            raise ValueError(f"{self.path}: must be a model in UTF-8 ({error}).") from None
+            raise ValueError(
+                f"{self.path}: must be a model in UTF-8 ({whole_file.reason(error)})."
+            ) from None
 
     def next(self) -> str:
         """The next line."""

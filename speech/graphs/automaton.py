@@ -84,8 +84,8 @@ def kaldifst() -> ModuleType:
         import kaldifst
     except ImportError as error:
         raise ValueError(
-            "decoding graphs are composed by kaldifst: pip install 'gossamer[hybrid]'; a graph "
-            "that another machine wrote needs nothing."
+            "decoding graphs are composed by kaldifst: pip install '.[hybrid]' in a checkout of "
+            "gossamer; a graph that another machine wrote needs nothing."
         ) from error
     return kaldifst
 

@@ -163,7 +163,9 @@ def read(path: str | os.PathLike[str]) -> DecodingGraph:
                 int(header["num_pdfs"]),
             )
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)}: must be a decoding graph ({error}).") from error
+        raise ValueError(
+            f"{os.fspath(path)}: must be a decoding graph ({whole_file.reason(error)})."
+        ) from error
 
 
 def _compose(left: Any, right: Any) -> Any:

@@ -195,7 +195,7 @@ def _kaldi_decoder() -> ModuleType:
         import kaldi_decoder
     except ImportError as error:
         raise ValueError(
-            "this search needs kaldi-decoder: pip install 'gossamer[hybrid]', or take "
-            '`engine="numpy"` for the best path.'
+            "this search needs kaldi-decoder: pip install '.[hybrid]' in a checkout of gossamer, "
+            'or take `engine="numpy"` for the best path.'
         ) from error
     return kaldi_decoder

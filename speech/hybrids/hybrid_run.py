@@ -64,14 +64,13 @@ def train(config: HybridRun) -> Hybrid:
         FloatingPointError: if training diverged.
     """
     config.check()
+    source = None if config.start_from is None else _read_source(config)
     corpus = training_data.load_corpus(config.speech)
     splits = corpus.train, corpus.dev, corpus.test
     words = sorted({word for split in splits for text in split.texts for word in text.split()})
-    source = None
-    if config.start_from is None:
+    if source is None or config.start_from is None:
         spoken = pronunciations.load(config.lexicon, words)
     else:
-        source = _read_source(config)
         spoken = pronunciations.of_run(config.start_from, None, words)
         kept = run_folder.read_config(config.start_from)["lexicon"]
         config = dataclasses.replace(config, model=source.config, lexicon=kept)

@@ -106,8 +106,8 @@ def cmu() -> Lexicon:
         import pocketsphinx
     except ImportError as error:
         raise ValueError(
-            "the CMU dictionary comes with pocketsphinx: pip install 'gossamer[hybrid]', or read a "
-            "dictionary of your own with `lexicon.read`."
+            "the CMU dictionary comes with pocketsphinx: pip install '.[hybrid]' in a checkout of "
+            "gossamer, or read a dictionary of your own with `lexicon.read`."
         ) from error
     return read(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict"))
 
@@ -134,7 +134,9 @@ def read(path: str | os.PathLike[str], *, language: str = "en") -> Lexicon:
     try:
         lines = pathlib.Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{os.fspath(path)}: must be a dictionary in UTF-8 ({error}).") from None
+        raise ValueError(
+            f"{os.fspath(path)}: must be a dictionary in UTF-8 ({whole_file.reason(error)})."
+        ) from None
     spelled: dict[str, dict[Pronunciation, None]] = {}
     abbreviated: dict[str, dict[Pronunciation, None]] = {}
     for number, line in enumerate(lines, start=1):

@@ -1,6 +1,7 @@
 """Benchmarks are listed with their peers, and a run leaves a record."""
 
 import json
+import runpy
 
 import pytest
 
@@ -34,6 +35,21 @@ def test_the_list(scripts, capsys):
     assert "study " in shown
     assert "Counts, against a peer that no one has\n" in shown
     assert "+ numpy  - no-such-peer  - no-such-extra" in shown
+
+
+def test_an_installed_package_finds_the_scripts_of_the_checkout_it_is_called_in(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(benchmark_scripts, "OWN", tmp_path / "site-packages/benchmarks")
+    monkeypatch.chdir(tmp_path)
+    assert benchmark_scripts.find() == {}
+    assert bench.main([]) == 0
+    assert "call this from there" in capsys.readouterr().out
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks/count.py").write_text(SCRIPT)
+    assert benchmark_scripts.find() == {}  # some other folder of that name
+    (tmp_path / "benchmarks/turns.py").touch()
+    assert list(benchmark_scripts.find()) == ["count"]
 
 
 def test_a_run_is_shown_and_recorded(scripts, tmp_path, capfd):
@@ -73,3 +89,17 @@ def test_the_scripts_of_the_repository_say_what_they_are_for():
     assert all(script.purpose for script in found.values())
     assert found["lstm"].peers == ("torch",)
     assert found["stragglers"].peers == ("ray",)
+
+
+@pytest.mark.checkout
+def test_scripts_end_with_the_one_line_of_an_error(monkeypatch):
+    def fail():
+        raise ValueError("runs/a: there is no such folder.")
+
+    monkeypatch.delenv("GOSSAMER_DEBUG", raising=False)
+    run = runpy.run_path(str(benchmark_scripts.OWN / "plain_errors.py"))["run"]
+    with pytest.raises(SystemExit, match=r"^runs/a: there is no such folder\.$"):
+        run(fail)
+    monkeypatch.setenv("GOSSAMER_DEBUG", "1")
+    with pytest.raises(ValueError, match="no such folder"):
+        run(fail)

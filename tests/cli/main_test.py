@@ -329,6 +329,13 @@ def test_bad_input_is_one_line_with_the_name_and_a_remedy(manifest, tmp_path, ca
         "such as localhost:12345,2,0": ["--cluster", "pbs", "train", "vision"],
         "`--number`": ["alternatives", "prompts", "--output", "n.jsonl", "--number", "17"],
         "there is no such folder": ["alternatives", "prompts", "--output", "no/n.jsonl"],
+        "with `--data.corpus`": ["evaluate", "prompts", "--corpus", "absent.tsv"],
+        "that ship (prompts, hybrid)": ["evaluate", "norun"],
+        "must be one of prompts, hybrid": ["transcribe", "--pretrained", "x", "0.wav"],
+        "norun: there is no such folder;": ["transcribe", "--run", "norun", "0.wav"],
+        "norun: there is no such folder or file": ["audit", "norun"],
+        "hybrid: a hybrid, which cannot be exported": ["export", "hybrid"],
+        "hybrid: a hybrid, where": ["alternatives", "hybrid", "--output", "n.jsonl"],
         "nowhere": ["train", "speech", "demo", "--run", "r", "--from", "nowhere", *tiny],
     }
     for name, words in calls.items():

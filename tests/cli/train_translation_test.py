@@ -46,6 +46,7 @@ def test_evaluate_scores_a_translator(tmp_path, monkeypatch, capsys):
     (tmp_path / "translator.safetensors").write_text("")
     assert main(["evaluate", str(tmp_path)]) == 0
     assert main(["evaluate", str(tmp_path), "--beam", "8"]) == 0
-    assert scored == [(str(tmp_path), 4), (str(tmp_path), 8)]
+    assert main(["evaluate", str(tmp_path), "--beam", "1"]) == 0
+    assert scored == [(str(tmp_path), beam) for beam in (4, 8, 1)]
     assert main(["evaluate", str(tmp_path), "--corpus", "prompts"]) == 2
     assert "takes no options but --beam" in capsys.readouterr().err

@@ -20,6 +20,6 @@ def test_texts_are_translated(translation_run, monkeypatch, capsys):
 
 def test_bad_input_is_one_line(tmp_path, capsys):
     assert main(["translate", str(tmp_path), "six"]) == 2
-    assert "not a packed translator" in capsys.readouterr().err
+    assert "there is no such file; train it by" in capsys.readouterr().err
     assert main(["translate", str(tmp_path), "six", "--beam", "0"]) == 2
     assert "`--beam` must be at least 1, got 0" in capsys.readouterr().err

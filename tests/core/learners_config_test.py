@@ -55,5 +55,5 @@ def test_there_is_a_learner(engine):
 
 def test_a_missing_engine_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"pip install 'gossamer\[ray\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[ray\]' in a checkout"):
         LearnersConfig(engine="ray").check()

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gossamer.core.compression import compression_report
-from gossamer.core.packing import pack_tree, read_format, unpack_tree, write
+from gossamer.core.packing import pack_tree, read, read_format, unpack_tree, write
 from gossamer.core.quantized import Quantized
 from gossamer.core.quantized_variables import deploy_variables
 from gossamer.speech.language_model import LanguageModel
@@ -139,3 +139,8 @@ def test_a_file_tells_its_format(tmp_path):
     assert read_format(path) == "mine-1"
     path.write_text("no tensors")
     assert read_format(path) is None
+
+
+def test_a_missing_file_is_one_line_with_what_makes_it(tmp_path):
+    with pytest.raises(ValueError, match=r"missing: there is no such file; train it\.$"):
+        read(tmp_path / "missing", ["mine-1"], "model", "train it", lambda *_: None)

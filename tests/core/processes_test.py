@@ -92,6 +92,7 @@ def test_two_processes_survive_signals_and_end_as_one_does(tmp_path, free_addres
         ("localhost:1,2", "`cluster` must be one of"),
         ("localhost,2,0", "`cluster` must be one of"),
         ("localhost:1,2,2", "must number its 2 processes from 0 to 1, got 2"),
+        ("nowhere.invalid:1,2,0", "address of the first process, got 'nowhere.invalid:1'"),
         ("slurm", "`cluster` slurm: this process was not launched by it"),
         ("mpi4py", "`cluster` mpi4py: this process was not launched by it"),
     ],

@@ -165,5 +165,5 @@ def test_bad_arguments_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="`floor` must be at least 0 seconds"):
         run(num_updates=1, deadline_floor=-1.0)
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"pip install 'gossamer\[ray\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[ray\]' in a checkout"):
         run(num_updates=1)

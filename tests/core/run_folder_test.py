@@ -66,8 +66,9 @@ def test_same_config_opens_again(tmp_path):
 )
 def test_other_config_is_refused_with_its_fields(config, seed, match, tmp_path):
     run_folder.open_run(tmp_path, Config(), seed=3)
-    with pytest.raises(ValueError, match=match):
-        run_folder.open_run(tmp_path, config, seed=seed)
+    for look in (run_folder.check_run, run_folder.open_run):
+        with pytest.raises(ValueError, match=match):
+            look(tmp_path, config, seed=seed)
 
 
 def test_foreign_folder_is_refused_and_half_made_one_is_finished(tmp_path):
@@ -76,8 +77,11 @@ def test_foreign_folder_is_refused_and_half_made_one_is_finished(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="`folder` must be new, empty or hold a run"):
-        run_folder.open_run(other, Config(), seed=3)
+    for look in (run_folder.check_run, run_folder.open_run):
+        with pytest.raises(ValueError, match="`folder` must be new, empty or hold a run"):
+            look(other, Config(), seed=3)
+    run_folder.check_run(tmp_path / "new", Config(), seed=3)
+    assert not (tmp_path / "new").exists()
     with pytest.raises(ValueError, match=r"without config\.json"):
         run_folder.read_config(other)
 

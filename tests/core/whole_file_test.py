@@ -35,3 +35,15 @@ def test_a_block_that_fails_before_it_writes(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         whole_file.write_text(tmp_path / "nowhere/a", "")
+
+
+def test_reasons_do_not_name_the_file_again(tmp_path):
+    (tmp_path / "binary").write_bytes(b"\xff")
+    reasons = []
+    for path in (tmp_path / "missing", tmp_path, tmp_path / "binary"):
+        try:
+            path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reasons.append(whole_file.reason(error))
+    assert reasons[:2] == ["there is no such file", "Is a directory"]
+    assert "codec can't decode" in reasons[2]

@@ -25,7 +25,7 @@ def test_what_is_saved_is_loaded(phrases, tmp_path):
 
 
 def test_what_is_no_classifier_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="train one by `gossamer train language`"):
+    with pytest.raises(ValueError, match="no such file; train it by `gossamer train language`"):
         classifier.load(tmp_path)
     other = tmp_path / "other.safetensors"
     classifier.save_file({"x": np.zeros(1)}, other, metadata={"format": "other"})

@@ -244,7 +244,7 @@ def test_error_of_the_basis_is_estimated_and_warned_about(float64):
         estimate, error = float(state.convergence), abs(float(state.energy) - exact)
         assert error / 3 < estimate < 30 * error  # on the safe side
     tiny = Basis(radial=14, angular=2, rotation=0.0, decay=0.3)
-    with pytest.warns(UserWarning, match="1s is converged to .* meV only"):
+    with pytest.warns(UserWarning, match="1s is converged to .* meV only, .*`--radial`"):
         solve_exciton(TUNGSTEN, states=("1s",), steps=1, basis=tiny)
 
 
@@ -275,7 +275,7 @@ def test_it_does_not_compile_twice(float64):
     [
         ({"states": ("p2",)}, "`states` are named like 1s, 2p, 3d; got 'p2'"),
         ({"states": ("1p",)}, "There is no state 1p: the first p is 2p"),
-        ({"states": ("5f",), "basis": Basis(angular=3)}, "too small for 5f"),
+        ({"states": ("5f",), "basis": Basis(angular=3)}, "too small for 5f; raise .*--radial"),
         ({"states": ()}, "`states` must name at least one state"),
         ({"steps": 0}, "`steps` must be at least 1, got 0"),
         ({"field": np.nan}, "`field` must be finite"),

@@ -22,6 +22,12 @@ def test_figures(spin_parts, draw):
     figure.savefig(io.BytesIO(), dpi=20)
 
 
+@pytest.mark.parametrize("draw", DRAWINGS)
+def test_figures_of_nothing(draw):
+    """A study whose parts are yet to come: warnings would be errors here."""
+    draw({}).savefig(io.BytesIO(), dpi=20)
+
+
 def test_laws_start_from_the_same_monolayer(spin_parts):
     lines = spin_figures.draw_curie(spin_parts).axes[1].lines
     assert [list(line.get_xdata()) for line in lines] == [[1, 2], [1, 2]]

@@ -46,6 +46,13 @@ def test_each_part_has_an_easy_axis_of_its_own(numbers, expected):
     assert {name for name in parts if name.startswith(("curie", "loop"))} == expected
 
 
+@pytest.mark.parametrize(("bulk", "films"), [(None, 0), (3.61, 0), (0.0, 2), (0.1, 2)])
+def test_the_law_of_surfaces_is_followed_where_it_is_another(bulk, films):
+    magnet = dataclasses.replace(VANADIUM, bulk_anisotropy=bulk)
+    parts = spin_study.list_parts(magnet, Settings(layers=(1, 2, 4)))
+    assert sum(name.startswith("curie-surface") for name in parts) == films
+
+
 def test_loops_of_a_film_reach_its_own_field():
     magnet = dataclasses.replace(VANADIUM, anisotropy=0.0, bulk_anisotropy=2.0)
     settings = Settings(layers=(1, 2), loop_size=3, loop_steps=1, replicas=1)

@@ -182,7 +182,7 @@ def test_refuses_what_is_not_a_packed_recognizer(model, tmp_path):
     recognizer.save(path, model)
     tensors = load_file(path)
     save_file(tensors, path, metadata={"format": "gossamer-recognizer-0"})
-    with pytest.raises(ValueError, match=r"gossamer-recognizer-0.*pack the run again"):
+    with pytest.raises(ValueError, match=r"gossamer-recognizer-0.*train speech` with its"):
         recognizer.load(path)
 
 

@@ -1,12 +1,14 @@
 """The grid of the study, and what it does with runs that end, diverge or were finished before."""
 
+import dataclasses
 import json
 import math
 
+import cattrs
 import pytest
 
 from gossamer.cli import bench, bench_study
-from gossamer.core import metrics
+from gossamer.core import metrics, run_folder
 from gossamer.vision import experiment, study, study_config
 from gossamer.vision.models.catalog import CATALOG
 from gossamer.vision.study_config import StudyConfig
@@ -21,6 +23,7 @@ def trained(monkeypatch):
 
     def train(config, folder):
         folders.append(folder.name)
+        run_folder.open_run(folder, cattrs.unstructure(config), seed=config.seed)
         large = config.data.batch_size > 100
         method = config.learners.algorithm
         with metrics.Log(folder) as log:
@@ -60,7 +63,8 @@ def test_the_tasks_of_the_paper():
     for scale, networks in (("cifar", 10), ("imagenet", 6)):
         config = StudyConfig(scale=scale, methods=tuple(study_config.METHODS), batches=(1, 8, 64))
         config.check()
-        assert len(config.runs()) == networks * 6 * 3
+        assert len(config.runs()) == networks * 7 * 3
+    assert StudyConfig(warmup=0.3).runs()[0].config.optimizer.warmup == 0.3
     largest = StudyConfig(scale="cifar", batches=(64,)).runs()[0].config
     assert largest.data.batch_size == 8192
     assert largest.optimizer.learning_rate == pytest.approx(6.4)
@@ -72,6 +76,8 @@ def test_methods_are_what_they_are_called():
     }
     assert found["ssgd"].learners.weight_noise == 0
     assert found["ssgd_star"].learners.weight_noise > 0
+    assert found["dpsgd"].learners.order == "awc"
+    assert found["dpsgd_atc"].learners.order == "atc"
     assert found["dpsgd_random"].learners.topology == "random_ring"
     assert found["scalecom"].compression.scheme == "scalecom"
     assert found["delay_by_one"].learners.algorithm == "delay_by_one"
@@ -85,6 +91,21 @@ def test_finished_runs_and_divergences_stay(tmp_path, trained):
     again = list(study.run(SMALL, tmp_path))
     assert len(trained) == 24
     assert [row[:5] for row in again] == [row[:5] for row in rows]
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0.5}, {"width": 0.25}, {"diagnose": True}])
+def test_runs_of_another_study_are_not_taken_for_its_own(change, tmp_path, trained):
+    list(study.run(SMALL, tmp_path))
+    other = dataclasses.replace(SMALL, **change)
+    for look in (lambda: list(study.run(other, tmp_path)), lambda: study.finished(other, tmp_path)):
+        with pytest.raises(ValueError, match="`config` must be that of the run"):
+            look()
+
+
+def test_slices_need_the_model(tmp_path, trained):
+    sliced = dataclasses.replace(SMALL, slices=True, methods=("dpsgd",))
+    with pytest.raises(ValueError, match="the result is there without its model"):
+        list(study.run(sliced, tmp_path))
 
 
 def test_parts_share_a_grid(tmp_path, trained):

@@ -115,3 +115,13 @@ def test_wmt14_is_read_in_both_directions(tmp_path):
     assert {Pair(pair.target, pair.source) for pair in back.train} == pairs
     with pytest.raises(ValueError, match="`languages` must be one of"):
         parallel.load_parallel("wmt14/en-it", data_dir=tmp_path)
+
+
+def test_wmt14_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch):
+    def fail(builder, **_):
+        assert builder.name == "wmt14_translate"  # its class was found
+        raise OSError("no network\nat all")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(ValueError, match=r"wmt14_translate/de-en is not .* \(no network\); set"):
+        parallel.load_parallel("wmt14/en-de", data_dir=tmp_path)

@@ -82,7 +82,7 @@ def test_four_bits_make_small_files(make_recognizer, tmp_path):
 def test_refusals_leave_nothing(make_recognizer, tmp_path):
     made = make_recognizer()
     (tmp_path / "there").mkdir()
-    with pytest.raises(ValueError, match="there: exists"):
+    with pytest.raises(ValueError, match="there: exists; choose another folder, or remove it"):
         export(made, tmp_path / "there")
     other = language_model(Vocabulary.of(["xyz"]), 0)
     with pytest.raises(ValueError, match="source language model has other labels"):
@@ -96,6 +96,8 @@ def test_refusals_leave_nothing(make_recognizer, tmp_path):
 
 def test_an_export_is_replaced_when_the_new_one_is_complete(make_recognizer, tmp_path):
     export(make_recognizer("int8"), tmp_path / "exported")
+    with pytest.raises(ValueError, match=r"exported: exists; .* `overwrite`"):
+        export(make_recognizer("int8"), tmp_path / "exported")
     with pytest.raises(ValueError, match="at most 4 bits"):
         export(
             make_recognizer("int8"), tmp_path / "exported", arithmetic="blockwise", overwrite=True

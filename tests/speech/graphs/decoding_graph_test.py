@@ -132,7 +132,7 @@ def test_broken_files_are_refused(tmp_path, pair_tying):
     save_file({"x": np.zeros(1)}, path)
     with pytest.raises(ValueError, match="its format is None"):
         decoding_graph.read(path)
-    with pytest.raises(ValueError, match=r"missing: must be a decoding graph"):
+    with pytest.raises(ValueError, match=r"missing: must be .* \(there is no such file\)"):
         decoding_graph.read(tmp_path / "missing")
 
 
@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_named(pair_tying, monkeypatch):
     with pytest.raises(ValueError, match=r"`stay` must lie between 0 and 1, got 1\.0"):
         decoding_graph.build(WORDS, ngram.train(TEXTS), tying, stay=1.0)
     monkeypatch.setitem(sys.modules, "kaldifst", None)
-    with pytest.raises(ValueError, match=r"pip install 'gossamer\[hybrid\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[hybrid\]' in a checkout"):
         decoding_graph.build(WORDS, ngram.train(TEXTS), tying)
 
 

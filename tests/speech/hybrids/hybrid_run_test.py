@@ -261,3 +261,11 @@ def test_a_run_goes_on_only_from_one_of_the_same_data(config, trained):
     data = dataclasses.replace(config.data, sample_rate=16000)
     with pytest.raises(ValueError, match=r"`data.sample_rate` must be 8000, that of"):
         hybrid_run.train(dataclasses.replace(config, start_from=config.run, data=data))
+
+
+def test_the_run_to_go_on_from_is_looked_up_first(config, tmp_path):
+    data = dataclasses.replace(config.data, corpus=str(tmp_path / "none.tsv"))
+    with pytest.raises(ValueError, match=r"nowhere: no hybrid\.safetensors there"):
+        hybrid_run.train(
+            dataclasses.replace(config, data=data, start_from=tmp_path / "nowhere", run=tmp_path)
+        )

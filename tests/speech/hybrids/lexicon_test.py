@@ -51,7 +51,7 @@ def test_broken_lines_are_named(tmp_path, line):
 
 
 def test_unreadable_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"missing: must be a dictionary"):
+    with pytest.raises(ValueError, match=r"missing: must be .* \(there is no such file\)"):
         lexicon.read(tmp_path / "missing")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"binary: must be a dictionary"):
@@ -105,5 +105,5 @@ def test_cmu_dictionary_covers_english():
 
 def test_missing_dictionary_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    with pytest.raises(ValueError, match=r"pip install 'gossamer\[hybrid\]'"):
+    with pytest.raises(ValueError, match=r"pip install '\.\[hybrid\]' in a checkout"):
         lexicon.cmu()
