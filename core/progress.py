@@ -2,13 +2,16 @@
 
 In a terminal or a notebook `Display` draws one bar with step, loss, learning rate, steps per
 second, time left and the last validation.  Elsewhere, as in the log of a cluster job, it prints one
-line per log interval.  Everything goes to standard error.
+line per log interval.  Before the first step, whose program is yet to be compiled, it says so.
+Everything goes to standard error.
 """
 
 import datetime
 import math
 import time
 from collections.abc import Mapping
+
+COMPILES = "compiling"
 
 
 class Display:
@@ -45,9 +48,11 @@ class Display:
         if self._console.is_terminal or self._console.is_jupyter:
             self._bar = _make_bar(self._console)
             self._task = self._bar.add_task(
-                "training", total=self._total, completed=self._start, metrics="", speed=""
+                "training", total=self._total, completed=self._start, metrics=COMPILES, speed=""
             )
             self._bar.start()
+        elif self._start < self._total:
+            self.say(f"step {self._start}/{self._total}  {COMPILES}")
         return self
 
     def __exit__(self, *exception) -> None:
@@ -57,7 +62,8 @@ class Display:
     def advance(self, step: int) -> None:
         """Notes that `step` steps are finished."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=step)
+            first = {"metrics": ""} if step == self._start + 1 else {}
+            self._bar.update(self._task, completed=step, **first)
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows the metrics of a log line, and the speed since the one before."""

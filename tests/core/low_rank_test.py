@@ -58,6 +58,13 @@ def test_small_arrays_are_sent_whole():
     assert not any(np.any(x) for x in found.rest)
 
 
+def test_what_is_sent_is_two_factors_of_four_bytes_an_element():
+    """A ring of two sends its bytes once; of rank 2 are (60 + 40) 2 elements, of a bias all."""
+    arrays = [jnp.ones((60, 40)), jnp.ones(7)]
+    assert choose_rank((60, 40), 12.0) == 2
+    assert power_sgd().traffic(arrays, [12.0, 12.0], 2) == 4 * (200 + 7)
+
+
 @pytest.mark.parametrize(
     ("shape", "rate", "rank"),
     [((100, 100), 10.0, 5), ((100, 100), 400.0, 1), ((3, 3, 8, 16), 2.0, 6), ((9,), 2.0, 0)],

@@ -21,7 +21,8 @@ def show(*, terminal, enabled=True):
 
 
 def test_plain_lines():
-    first, validation, last = show(terminal=False).splitlines()
+    compiles, first, validation, last = show(terminal=False).splitlines()
+    assert compiles == "step 5/20  compiling"
     assert first.startswith("step 10/20  loss 1.5  learning rate 0.001  ")
     assert "steps/s" in first
     assert "left" in first
@@ -43,7 +44,7 @@ def test_switched_off(terminal):
 
 
 def test_default_is_standard_error(capsys):
-    with progress.Display(3) as display:
+    with progress.Display(3, start=3) as display:
         display.say("a [line] with brackets")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "a [line] with brackets\n")

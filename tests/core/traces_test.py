@@ -42,14 +42,17 @@ def test_summary():
     assert (summary.duration, summary.throughput) == (4.0, 1.0)
 
 
-@pytest.mark.parametrize(("reads", "expected"), [(Read.AFTER, 0), (Read.BEFORE, 1)])
-def test_staleness_of_rounds(reads, expected):
+@pytest.mark.parametrize(
+    ("reads", "expected", "reached"), [(Read.AFTER, 0, [0, 2, 4]), (Read.BEFORE, 1, [0, 0, 2])]
+)
+def test_rounds(reads, expected, reached):
     record = Recorder(2, 2)
     for time in range(3):
         record.add(float(time), applies=True, reads=reads)
     learners, delays = traces.staleness(record.trace())
     np.testing.assert_array_equal(learners, [0, 1] * 3)
     np.testing.assert_array_equal(delays[2:], np.full(4, expected))
+    np.testing.assert_array_equal(progress(record.trace()), reached)
 
 
 def test_an_empty_trace():
