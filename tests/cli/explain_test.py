@@ -38,7 +38,7 @@ def test_a_classifier_of_texts_is_not_scored_as_one_of_images(phrases, capsys):
 
 def test_without_a_run_it_is_told_how_to_make_one(tmp_path, capsys):
     assert main(["explain", str(tmp_path), "A text."]) == 2
-    assert "train one by `gossamer train language`" in capsys.readouterr().err
+    assert "there is no such file; train it by `gossamer train language`" in capsys.readouterr().err
 
 
 def test_an_unknown_corpus_is_told(tmp_path, capsys):

@@ -78,8 +78,13 @@ def test_a_run_learns_packs_and_is_complete(tmp_path):
 
 
 def test_what_is_no_language_model_is_refused(tmp_path):
+    path = tmp_path / "nothing.safetensors"
+    with pytest.raises(ValueError, match="there is no such file; train it by"):
+        language_model_run.load(path)
+    path.write_bytes(b"text")
     with pytest.raises(ValueError, match="not a packed language model"):
-        language_model_run.load(tmp_path / "nothing.safetensors")
+        language_model_run.load(path)
+    path.unlink()
     with pytest.raises(ValueError, match="`--engine` must be auto, vmap"):
         language_model_run.train(run_config(tmp_path, learners=LearnersConfig(engine="threads")))
     with pytest.raises(ValueError, match=r"`learners\.weight_noise` is for recognizers"):

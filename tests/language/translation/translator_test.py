@@ -62,5 +62,8 @@ def test_scores_are_those_of_the_references(model):
 def test_bad_input_is_refused(model, tmp_path):
     with pytest.raises(ValueError, match="`texts` must have at most 16 tokens each, as in train"):
         translator.translate(model, ["one two three four five six seven eight"])
+    with pytest.raises(ValueError, match="no such file; train it by `gossamer train translation`"):
+        translator.load(tmp_path)
+    (tmp_path / "translator.safetensors").write_bytes(b"text")
     with pytest.raises(ValueError, match="not a packed translator"):
         translator.load(tmp_path)
