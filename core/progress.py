@@ -62,8 +62,9 @@ class Display:
     def advance(self, step: int) -> None:
         """Notes that `step` steps are finished."""
         if self._bar is not None:
-            first = {"metrics": ""} if step == self._start + 1 else {}
-            self._bar.update(self._task, completed=step, **first)
+            self._bar.update(self._task, completed=step)
+            if step == self._start + 1:
+                self._bar.update(self._task, metrics="")
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows the metrics of a log line, and the speed since the one before."""
