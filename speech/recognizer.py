@@ -8,7 +8,7 @@ a training checkpoint or less and holds no code.
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from .text import Vocabulary
 from .transcript import Transcript, join_pieces
 from .transducer import Transducer
 
+_SHIPPED = resources.files("gossamer.speech") / "pretrained"
 FORMATS = ("gossamer-recognizer-1", "gossamer-recognizer-2")  # those that `load` reads
 
 
@@ -170,7 +171,9 @@ def transcribe_nbest(
     pieces = [
         (owner, start, waveform[start:end])
         for owner, waveform in enumerate(waveforms)
-        for start, end in _spans(pauses.cut(waveform, sample_rate, max_seconds=max_seconds))
+        for start, end in itertools.pairwise(
+            pauses.cut(waveform, sample_rate, max_seconds=max_seconds)
+        )
     ]
     parts: list[list[tuple[int, list[Transcript]]]] = [[] for _ in waveforms]
     for members in waveform_batches.group([piece for _, _, piece in pieces], sample_rate):
@@ -297,20 +300,14 @@ def pretrained(name: str = "prompts") -> Recognizer:
     """
     if name not in shipped():
         raise ValueError(f"`name` must be one of {', '.join(shipped())}, got {name!r}.")
-    folder = resources.files("gossamer.speech") / "pretrained"
-    with resources.as_file(folder / f"{name}.safetensors") as path:
+    with resources.as_file(_SHIPPED / f"{name}.safetensors") as path:
         return load(path)
 
 
 def shipped() -> list[str]:
     """The names that `pretrained` knows."""
-    folder = resources.files("gossamer.speech") / "pretrained"
-    names = [entry.name for entry in folder.iterdir() if entry.name.endswith(".safetensors")]
+    names = [entry.name for entry in _SHIPPED.iterdir() if entry.name.endswith(".safetensors")]
     return sorted(name.removesuffix(".safetensors") for name in names)
-
-
-def _spans(boundaries: list[int]) -> Iterator[tuple[int, int]]:
-    return itertools.pairwise(boundaries)
 
 
 def _start(part: tuple[int, list[Transcript]]) -> int:

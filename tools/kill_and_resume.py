@@ -6,9 +6,9 @@
 
 Each command runs to its end once.  Then, in another folder, it is started again and again and
 killed (SIGKILL, with all its processes) at random moments of the time that the first run took, and
-at last left alone; with `--every` it is killed after about so many seconds until it ends before
-that.  Of several processes of one run a random one is killed, and then the others, as a launcher
-does.  Both folders must hold the same files with the same bytes; in logs and reports
+at last left alone; with `--every` it is killed after about so many seconds, again and again, until
+it ends before that.  Of several processes of one run a random one is killed, and then the others,
+as a launcher does.  Both folders must hold the same files with the same bytes; in logs and reports
 what tells a time is left out, and of checkpoints only their names are compared.
 
 Compiled programs are kept in a cache beside the folders, so that most kills hit the work itself.
@@ -70,7 +70,7 @@ def main() -> bool:
     parser = argparse.ArgumentParser(description="Kill and resume every command that writes.")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--kills", type=int, default=4)
-    parser.add_argument("--every", type=float, help="mean seconds between kills, until it ends")
+    parser.add_argument("--every", type=float, help="seconds between kills, about, until it ends")
     parser.add_argument("--steps", type=int, help="of a command that trains, in place of its few")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where all is written; a temporary folder")
