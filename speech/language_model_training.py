@@ -66,7 +66,7 @@ def train(
         SentenceBatches(encode(texts, vocabulary), ROWS, num_learners=1, seed=seed),
         run_folder=folder,
         num_steps=num_steps,
-        checkpoint_every=num_steps,
+        checkpoint_every=200,
         log_every=max(1, num_steps // 10),
         schedule=schedule,
     )

@@ -171,19 +171,20 @@ def _twist(model: SpinModel, spins: jax.Array) -> tuple[jax.Array, jax.Array]:
     lattice = model.lattice
     surrounded = surround(spins, lattice)
     length = 1 / np.sqrt(3) if lattice.kind == "honeycomb" else 1.0
-    first, second = jnp.zeros(()), jnp.zeros(())
+    first, second = [], []
     for color, bonds in enumerate(lattice.bonds):
+        straight, slanted = jnp.zeros(()), jnp.zeros(())  # sums of x^2 S' and of x S'
         for bond in bonds:
             if bond.across:
                 continue
-            there = look(surrounded, bond, lattice)
+            there = look(surrounded, bond, lattice)[:2]
             kept = exists(color, bond, lattice, None, lattice.size[1])
             there = there if kept is None else jnp.where(kept[None], there, 0.0)
-            here = spins[:, color]
-            x = 0.5 * bond.direction[0] * length  # a half: each bond comes at both ends
-            exchange = model.by_depth(model.exchange, color)
-            dot = here[0] * there[0] + here[1] * there[1]
-            cross = here[0] * there[1] - here[1] * there[0]
-            first += x * bond.direction[0] * length * jnp.sum(exchange * dot)
-            second += x * jnp.sum(exchange * cross)
-    return first, second
+            x = bond.direction[0] * length
+            straight += x * x * there
+            slanted += x * there
+        exchange = model.by_depth(model.exchange, color)[None]
+        here = 0.5 * exchange * spins[:2, color]  # a half: each bond comes at both ends
+        first.append(here[0] * straight[0] + here[1] * straight[1])
+        second.append(here[0] * slanted[1] - here[1] * slanted[0])
+    return jnp.sum(jnp.stack(first)), jnp.sum(jnp.stack(second))

@@ -111,23 +111,23 @@ def _reflecting(model: SpinModel, axis: Axis, name: str):
 
 def _set_bonds(model, axis, seed, along, state, neighbor_ids) -> list[list[jax.Array]]:
     """For each color and bond, whether it is set; the same from both of its ends."""
-    beta = inverse_temperature(state)
-    around = surround(along, model.lattice)
-    ids = _ids(model.lattice)
-    found = []
-    for color, bonds in enumerate(model.lattice.bonds):
-        row = []
+    lattice = model.lattice
+    around = surround(along, lattice)
+    ids = _ids(lattice)
+    ends, pulls = [], []
+    for color, bonds in enumerate(lattice.bonds):
         for bond, there in zip(bonds, neighbor_ids[color], strict=True):
-            low, high = np.minimum(ids[color], there), np.maximum(ids[color], there)
-            bits, _ = threefry(seed, jnp.asarray(low), jnp.asarray(high))
-            uniform = (bits >> np.uint32(8)).astype(jnp.float32) * np.float32(2**-24)
-            exchange = _coupling(model, axis, color, bond)
-            pull = 2 * beta * exchange * along[color] * look(around, bond, model.lattice)
-            set_here = uniform < -jnp.expm1(-jnp.maximum(pull, 0.0))
-            kept = exists(color, bond, model.lattice, None, model.lattice.size[1])
-            row.append(set_here if kept is None else set_here & kept)
-        found.append(row)
-    return found
+            ends.append((np.minimum(ids[color], there), np.maximum(ids[color], there)))
+            pull = _coupling(model, axis, color, bond) * along[color] * look(around, bond, lattice)
+            kept = exists(color, bond, lattice, None, lattice.size[1])
+            pulls.append(pull if kept is None else jnp.where(kept, pull, 0.0))
+    # All bonds in one array: one kernel to compile instead of one for each.
+    low, high = np.stack(ends, 1)
+    bits, _ = threefry(seed, jnp.asarray(low), jnp.asarray(high))
+    uniform = (bits >> np.uint32(8)).astype(jnp.float32) * np.float32(2**-24)
+    pull = 2 * inverse_temperature(state) * jnp.stack(pulls)
+    are_set = iter(uniform < -jnp.expm1(-jnp.maximum(pull, 0.0)))
+    return [[next(are_set) for _ in bonds] for bonds in lattice.bonds]
 
 
 def label_clusters(lattice: Lattice, set_bonds: list[list[jax.Array]]) -> jax.Array:
