@@ -8,6 +8,8 @@ import importlib
 import os
 import sys
 
+from ..core.host_memory import keep_freed_memory
+
 COMMANDS = {
     "train": "train a model and write a run folder",
     "evaluate": "score a run on held-out recordings",
@@ -77,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    keep_freed_memory()
     try:
         if cluster is not None:
             _join(cluster, arguments)

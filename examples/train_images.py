@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import jax
 
-from gossamer.core import learners, training
+from gossamer.core import host_memory, learners, training
 from gossamer.core.learners_config import LearnersConfig
 from gossamer.vision import classifier, data, experiment, recipe
 from gossamer.vision.run_config import DataConfig, NetworkConfig, OptimizerConfig, VisionConfig
@@ -27,6 +27,7 @@ CONFIG = VisionConfig(
 
 def main():
     """Trains and compares with what one learner alone makes of its own images."""
+    host_memory.keep_freed_memory()  # on a CPU: what `gossamer` does too
     jax.config.update("jax_num_cpu_devices", CONFIG.learners.number)
     images = data.fashion()
     for number in (1, 4):

@@ -5,19 +5,17 @@ half the time, where a test does not ask for `optimized_code`; and compiled prog
 cache folder, also for the processes that tests start.
 """
 
-import functools
 import os
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import soundfile
 
@@ -74,18 +72,6 @@ def optimized_code():
     yield
     jax.config.update("jax_disable_most_optimizations", True)
     jax.clear_caches()
-
-
-@pytest.fixture(scope="module")
-def short_resnet():
-    """The network "resnet18" with two blocks instead of eight, which compiles in less time."""
-    from gossamer.vision.models import catalog
-
-    entry = catalog.CATALOG["resnet18"]
-    make = functools.partial(catalog.ResNet, blocks=(1, 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(catalog.CATALOG, "resnet18", entry._replace(make=make))
-        yield
 
 
 @pytest.fixture
@@ -154,31 +140,6 @@ def ldc(tmp_path) -> Path:
     return root
 
 
-FAKE_ESPEAK = """
-import math, struct, sys, wave
-
-words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-if sys.argv[1] == "--voices=variant":
-    print("Pty Language Age/Gender VoiceName File\\n 5 variant --/M Max !v/max\\n"
-          " 5 variant 20/M male1 !v/m1\\n 5 variant 20/F female2 !v/f2")
-elif sys.argv[1].startswith("--voices="):
-    print("Pty Language Age/Gender VoiceName File Other Languages")
-    if sys.argv[1] == "--voices=en":
-        print(" 2 en-gb --/M English_(GB) gmw/en (en 2)\\n 5 en-us --/F us-mbrola-1 mb/mb-us1")
-else:
-    text = open(words["-f"]).read().strip()
-    if "fail" in text:
-        sys.exit("cannot say it")
-    hertz = 400 if words["-v"].endswith("m1") else 800
-    number = 0 if "silent" in text else 1000 * len(text) * 165 // int(words["-s"])
-    tone = [round(9000 * math.sin(2 * math.pi * hertz * n / 16000)) for n in range(number)]
-    samples = [0] * 3200 + tone + [0] * 4800
-    with wave.open(words["-w"], "wb") as file:
-        file.setparams((1, 2, 16000, 0, "NONE", ""))
-        file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
-"""
-
-
 @pytest.fixture
 def fake_espeak(tmp_path, monkeypatch) -> None:
     """A synthesizer with two voices, tones of 400 and 800 Hz, a sixteenth of a second a letter.
@@ -187,7 +148,8 @@ def fake_espeak(tmp_path, monkeypatch) -> None:
     """
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/espeak-ng"
-    program.write_text(f"#!{sys.executable} -S\n{FAKE_ESPEAK}")
+    source = Path(__file__).with_name("fake_espeak.py").read_text()
+    program.write_text(f"#!{sys.executable} -S\n{source}")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
@@ -239,119 +201,6 @@ def make_recognizer() -> Callable[..., Any]:
         return made._replace(params=deploy_variables(made.model.policy, variables))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def noise() -> Callable[..., np.ndarray]:
-    """``(seconds, seed) -> [samples]``: noise of 8 kHz that swells and ebbs."""
-
-    def make(seconds, seed=0):
-        generator = np.random.default_rng(seed)
-        samples = generator.normal(scale=0.1, size=int(8000 * seconds))
-        envelope = np.abs(np.sin(np.arange(len(samples)) / 900))
-        return (samples * envelope).astype(np.float32)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def assert_same_bits() -> Callable[[Any, Any], None]:
-    """``(left, right)``: fails unless two pytrees have the same structure, types and bits."""
-
-    def raw(x):
-        return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-
-    def check(left, right):
-        assert jax.tree.structure(left) == jax.tree.structure(right)
-        for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
-            assert a.dtype == b.dtype
-            assert np.asarray(raw(a)).tobytes() == np.asarray(raw(b)).tobytes()
-
-    return check
-
-
-class Digits(NamedTuple):
-    """An MLP 64-50-50-10 on 1,500 images of 8 x 8 pixels."""
-
-    init: Callable[[jax.Array], Any]  # key -> params, He-normal
-    loss: Callable[..., Any]  # (params, numbers of images, key) -> (loss, {})
-
-
-@pytest.fixture(scope="session")
-def digits() -> Digits:
-    """A problem that large steps and coarse compression can fail."""
-    data = np.load(Path(__file__).with_name("digits.npz"))
-    order = np.random.RandomState(0).permutation(len(data["labels"]))[:1500]
-    images = jnp.asarray(data["images"].reshape(-1, 64)[order] / 16.0, jnp.float32)
-    labels = jnp.asarray(data["labels"][order], jnp.int32)
-
-    def init(key):
-        sizes = (64, 50, 50, 10)
-        return [
-            (np.sqrt(2.0 / rows) * jax.random.normal(key, (rows, columns)), jnp.zeros(columns))
-            for key, rows, columns in zip(
-                jax.random.split(key, 3), sizes[:-1], sizes[1:], strict=True
-            )
-        ]
-
-    def loss(params, batch, key):
-        del key
-        x = images[batch]
-        for weights, bias in params[:-1]:
-            x = jax.nn.relu(x @ weights + bias[None])
-        logits = x @ params[-1][0] + params[-1][1][None]
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels[batch]).mean(), {}
-
-    return Digits(init, loss)
-
-
-@pytest.fixture(scope="session")
-def all_paths() -> Callable[..., list[tuple[tuple[int, ...], tuple[int, ...], float, bool]]]:
-    """``(automaton, frames)`` -> inputs, outputs, cost and finality of all paths of that length."""
-
-    def enumerate_paths(automaton, frames):
-        arcs: dict[int, list] = {}
-        for source, *arc in zip(*(x.tolist() for x in automaton[:5]), strict=True):
-            arcs.setdefault(source, []).append(arc)
-        paths = []
-        stack: list[tuple[int, tuple[int, ...], tuple[int, ...], float]] = [(0, (), (), 0.0)]
-        while stack:
-            state, inputs, outputs, cost = stack.pop()
-            if len(inputs) == frames:
-                final = float(automaton.finals[state])
-                paths.append((inputs, outputs, cost, False))
-                if np.isfinite(final):
-                    paths.append((inputs, outputs, cost + final, True))
-            for target, read, written, more in arcs.get(state, []):
-                if not read or len(inputs) < frames:
-                    said = outputs + ((written,) if written else ())
-                    stack.append((target, inputs + ((read,) if read else ()), said, cost + more))
-        return paths
-
-    return enumerate_paths
-
-
-class PairTying:
-    """Phones of one state, silence of two; a distribution for each pair of neighbors."""
-
-    def __init__(self, phones):
-        self.phones = tuple(phones)
-        self.num_pdfs = 2 + len(self.phones) ** 2
-
-    def num_states(self, phone):
-        return 1 + (phone == "SIL")
-
-    def pdf(self, left, phone, right, state):
-        if phone == "SIL":
-            return state
-        neighbor = {"left": left, "right": right}["left" if phone < "M" else "right"]
-        return 2 + self.phones.index(phone) * len(self.phones) + self.phones.index(neighbor)
-
-
-@pytest.fixture(scope="session")
-def pair_tying() -> type[PairTying]:
-    """Makes the tying of some phones."""
-    return PairTying
 
 
 @pytest.fixture(scope="session")
@@ -420,53 +269,6 @@ def spin_parts() -> dict[str, Any]:
         "texture-axis": texture,
         "texture-plane": texture,
     }
-
-
-class Regression(NamedTuple):
-    """Ridge regression at its minimum, with everything that is known in closed form."""
-
-    loss: Callable[[Any, Any], jax.Array]  # of one example, its share of the ridge included
-    params: dict[str, jax.Array]
-    train: dict[str, jax.Array]
-    queries: dict[str, jax.Array]
-    gradients: np.ndarray  # [N, 4]
-    query_gradients: np.ndarray  # [Q, 4]
-    hessian: np.ndarray  # [4, 4] of the mean loss
-
-
-@pytest.fixture
-def regression(float64) -> Regression:
-    """A line through 23 points in three dimensions, with a bias in a leaf of its own."""
-    generator = np.random.default_rng(0)
-    ridge = 0.1
-
-    def draw(number):
-        x = generator.normal(size=(number, 3))
-        return {"x": x, "y": x @ [1.0, -2.0, 0.5] + 0.3 + 0.5 * generator.normal(size=number)}
-
-    def loss(params, example):
-        error = example["x"] @ params["kernel"] + params["bias"][0] - example["y"]
-        squares = jnp.sum(params["kernel"] ** 2) + jnp.sum(params["bias"] ** 2)
-        return error**2 / 2 + ridge * squares / 2
-
-    train, queries = draw(23), draw(5)
-    rows = np.column_stack([np.ones(23), train["x"]])  # leaves in the order of JAX: bias, kernel
-    hessian = rows.T @ rows / 23 + ridge * np.eye(4)
-    weights = np.linalg.solve(hessian, rows.T @ train["y"] / 23)
-
-    def gradients(data):
-        rows = np.column_stack([np.ones(len(data["y"])), data["x"]])
-        return rows * (rows @ weights - data["y"])[:, None] + ridge * weights
-
-    return Regression(
-        loss,
-        {"bias": jnp.asarray(weights[:1]), "kernel": jnp.asarray(weights[1:])},
-        jax.tree.map(jnp.asarray, train),
-        jax.tree.map(jnp.asarray, queries),
-        gradients(train),
-        gradients(queries),
-        hessian,
-    )
 
 
 @pytest.fixture(scope="session")

@@ -46,9 +46,14 @@ class Place(NamedTuple):
     number: int  # of the operator in it
 
     @property
-    def test(self) -> Path:
-        """The tests that mirror the module."""
-        return Path("tests") / self.module.with_name(f"{self.module.stem}_test.py")
+    def tests(self) -> list[Path]:
+        """The tests that mirror the module: gossip_test.py and, by subject, gossip_*_test.py."""
+        folder, stem = Path("tests") / self.module.parent, self.module.stem
+        found = sorted((ROOT / folder).glob(f"{stem}_*_test.py"))
+        names = [stem, *(path.name.removesuffix("_test.py") for path in found)]
+        others = {path.stem for path in (ROOT / self.module.parent).glob("*.py")} - {stem}
+        tests = [folder / f"{name}_test.py" for name in names if name not in others]
+        return [test for test in tests if (ROOT / test).exists()]
 
 
 def main() -> bool:
@@ -68,13 +73,13 @@ def main() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "gossamer"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "runs", "docs"))
-        for test, drawn in itertools.groupby(sorted(chosen), key=lambda place: place.test):
-            if not run_tests(copy, test, options.seconds):
-                print(f"no baseline  {test}", flush=True)
+        for tests, drawn in itertools.groupby(sorted(chosen), key=lambda place: place.tests):
+            if not run_tests(copy, tests, options.seconds):
+                print(f"no baseline  {' '.join(map(str, tests))}", flush=True)
                 continue
             for place in drawn:
                 what = break_at(copy, place)
-                passed = run_tests(copy, test, options.seconds)
+                passed = run_tests(copy, tests, options.seconds)
                 shutil.copy(ROOT / place.module, copy / place.module)
                 survived, tried = survived + (passed is True), tried + 1
                 print(f"{OUTCOMES[passed]:13}{place.module}:{what}", flush=True)
@@ -86,7 +91,7 @@ def operators(module: Path) -> list[Place]:
     """All places of a module that has tests of its own."""
     number = sum(1 for _ in nodes(ast.parse((ROOT / module).read_text())))
     places = [Place(module, i) for i in range(number)]
-    return [place for place in places if (ROOT / place.test).exists()]
+    return [place for place in places if place.tests]
 
 
 def nodes(tree: ast.AST):
@@ -112,12 +117,12 @@ def break_at(copy: Path, place: Place) -> str:
     return f"{node.lineno}: {before} -> {ast.unparse(node)}"
 
 
-def run_tests(copy: Path, test: Path, seconds: float) -> bool | None:
+def run_tests(copy: Path, tests: list[Path], seconds: float) -> bool | None:
     """Whether the tests of a module pass; None if they take longer."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow and not checkout"]
     try:
         done = subprocess.run(
-            [*command, "-p", "no:cacheprovider", str(test)],
+            [*command, "-p", "no:cacheprovider", *map(str, tests)],
             cwd=copy,
             env=os.environ | {"PYTHONPATH": str(copy.parent)},
             capture_output=True,

@@ -3,17 +3,12 @@ import pytest
 from gossamer.cli.main import main
 from gossamer.speech import sclite
 
+pytestmark = pytest.mark.usefixtures("home")
+
 TINY = """--optimizer.steps 2 --optimizer.ctc-steps 1 --log-every 1
 --validate-every 2 --checkpoint-every 2
 --model.encoder-layers 1 --model.encoder-size 8 --model.predictor-size 8 --model.joiner-size 8
 --data.buckets 3.0 2 --label-noise.language-model.size 8 --label-noise.language-model-steps 1"""
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """Prepared data go to a folder of the test."""
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
 
 
 def test_help(capsys):

@@ -8,22 +8,23 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from gossamer.core.audit import Product, audit, float_share, site_of, table
-from gossamer.core.blocks import gates, groups
+from gossamer.core.blocks import groups
 from gossamer.core.quantization import Policy, deploy, fake_quantize
-from gossamer.core.quantized import dequantize, matmul, take
-from gossamer.core.quantizers import fixed, lsq, max_abs, sawb_plus
+from gossamer.core.quantized import matmul, take
+from gossamer.core.quantizers import lsq, max_abs, sawb_plus
 
-PLAIN = Policy()
-POLICY = Policy(
-    weights=((".*/(kernel|recurrent)", sawb_plus(4, gates(4))), ("embedding", max_abs(8))),
-    activations=((".*/(input|hidden)", fixed(4)),),
+from .audit_cases import (
+    FIXED,
+    LABELS,
+    PLAIN,
+    POLICY,
+    W,
+    X,
+    make_params,
+    network,
+    products,
+    quantized,
 )
-FIXED = functools.partial(fixed(4).codes, {})
-X, W = jnp.ones((3, 5)), jnp.ones((5, 5))  # 75 multiply-accumulates
-
-
-def products(function, *arguments, policy=PLAIN, params=(), **options):
-    return audit(function, *arguments, policy=policy, params=params, **options).products
 
 
 def counts(function, *arguments):
@@ -105,42 +106,6 @@ def test_only_while_loops_are_open_ended():
     assert [found.open_ended for found in products(branch, X)] == [False]
 
 
-# A recurrent network: a lookup, an input product for all frames, a product in each step.
-
-
-def make_params():
-    cell = {"kernel": jnp.full((6, 8), 0.3), "recurrent": jnp.full((8, 8), -0.2)}
-    return {"cell": cell, "embedding": jnp.full((11, 6), 0.7)}
-
-
-def quantized(params, policy=POLICY):
-    """Shapes of codes, of parameters or of a function that makes them: nothing is compiled."""
-    transform = fake_quantize(policy)
-
-    def codes():
-        tree = params() if callable(params) else params
-        return transform.codes(tree, transform.init(tree))
-
-    return jax.eval_shape(codes)
-
-
-def network(params, labels, *, quantizer=FIXED):
-    """``[batch, time]`` labels to ``[time, batch, 8]`` states."""
-    embedded = take(params["embedding"], labels, name="embedding")
-    inputs = quantizer(dequantize(embedded)) if quantizer else embedded
-    projected = matmul(inputs, params["cell"]["kernel"], name="cell/kernel")
-
-    def step(hidden, projected):
-        seen = quantizer(hidden) if quantizer else hidden
-        recurrent = params["cell"]["recurrent"]
-        hidden = jnp.tanh(projected + matmul(seen, recurrent, name="cell/recurrent"))
-        return hidden, hidden
-
-    zeros = jnp.zeros((labels.shape[0], 8))
-    return jax.lax.scan(step, zeros, jnp.swapaxes(projected, 0, 1))[1]
-
-
-LABELS = jnp.zeros((2, 9), jnp.int32)
 EXPECTED = (
     Product("embedding", "lookup", ((11, 6), (2, 9)), 8, 0, 1, 0, False, "max_abs 8 bit, tensor"),
     Product(
@@ -276,101 +241,10 @@ def test_every_kind_of_index_is_a_lookup(index, shape):
     assert (found.kind, found.shapes) == ("lookup", ((11, 6), shape))
 
 
-# What must not stay silent.
-
-
-@pytest.mark.parametrize("name", ["kernel", "recurrent"])
-def test_a_weight_that_was_dequantized_raises(name):
-    params = make_params()
-    codes = quantized(params)
-    codes["cell"][name] = jax.eval_shape(dequantize, codes["cell"][name])
-    with pytest.raises(ValueError, match=rf"did not with cell/{name} \(float\)\. Give it the tree"):
-        audit(network, codes, LABELS, policy=POLICY, params=params)
-
-
-def test_an_embedding_in_float_raises():
-    params = make_params()
-    codes = quantized(params) | {"embedding": params["embedding"]}
-    with pytest.raises(ValueError, match=r"embedding \(in no marked product\)"):
-        audit(network, codes, LABELS, policy=POLICY, params=params)
-
-
-def test_products_without_marks_raise_and_all_tensors_are_named():
-    params = make_params()
-    with pytest.raises(ValueError, match=r"cell/kernel.*, cell/recurrent.*, embedding.*allow_unus"):
-        audit(lambda codes, x: x @ dequantize(codes["cell"]["recurrent"]), quantized(params),
-              jnp.ones((2, 8)), policy=POLICY, params=params)  # fmt: skip
-
-
-def test_one_product_in_float_among_others_raises():
-    policy, params = Policy(weights=(("kernel", sawb_plus(4)),)), {"kernel": W}
-
-    def function(codes, x):
-        x = FIXED(x)
-        product = matmul(x, codes["kernel"], name="kernel")
-        return product + matmul(x, dequantize(codes["kernel"]), name="kernel")
-
-    with pytest.raises(ValueError, match=r"kernel \(float\)"):
-        audit(function, quantized(params, policy), X, policy=policy, params=params)
-
-
-def test_other_bits_than_the_policy_says_raise():
-    codes = quantized(make_params)
-    policy = Policy(weights=((".*/kernel", sawb_plus(2)),))
-    with pytest.raises(ValueError, match=r"did not with cell/kernel \(4 bits\)"):
-        audit(network, codes, LABELS, policy=policy, params=codes)
-
-
-def test_a_rule_without_a_parameter_raises():
-    policy = Policy(weights=(("cell/kernal", sawb_plus(4)),))
-    with pytest.raises(ValueError, match=r"cell/kernal.*matches no parameter"):
-        audit(network, make_params(), LABELS, policy=policy, params=make_params())
-
-
-def test_an_activation_in_float_raises():
-    params = make_params()
-    function = functools.partial(network, quantizer=None)
-    codes = quantized(params)
-    with pytest.raises(ValueError, match=r"in float: cell/hidden \(at cell/recurrent\)\."):
-        audit(function, codes, LABELS, policy=POLICY, params=params)
-    policy = Policy(POLICY.weights, (("state", fixed(4)),))
-    with pytest.raises(ValueError, match=r"in float: state \(at cell/recurrent\)\."):
-        audit(function, codes, LABELS, policy=policy, params=params, sites=lambda _: "state")
-
-
-def test_activations_that_the_policy_leaves_in_float_are_listed():
-    params = make_params()
-    policy = Policy(weights=POLICY.weights)
-    function = functools.partial(network, quantizer=None)
-    found = audit(function, quantized(params), LABELS, policy=policy, params=params)
-    # The rows of the embedding are codes as they come.
-    assert [product.activation_bits for product in found.products] == [0, 8, 32]
-    _, kernel, recurrent = found.products
-    assert float_share(found) == recurrent.macs / (kernel.macs + recurrent.macs)
-
-
-def test_allowed_parameters_may_be_unused():
-    params = make_params()
-
-    def function(codes, x):
-        x = FIXED(x)
-        return matmul(x, codes["cell"]["kernel"], name="cell/kernel")
-
-    arguments = quantized(params), jnp.ones((2, 6))
-    allow_unused = {"embedding", "cell/recurrent"}
-    found = products(function, *arguments, policy=POLICY, params=params, allow_unused=allow_unused)
-    assert [product.name for product in found] == ["cell/kernel"]
-    with pytest.raises(ValueError, match=r"did not with cell/recurrent \(in no"):
-        audit(function, *arguments, policy=POLICY, params=params, allow_unused=["embedding"])
-
-
 def test_sites():
     assert site_of("encoder_1/kernel") == "encoder_1/input"
     assert site_of("encoder_1/recurrent") == "encoder_1/hidden"
     assert site_of("kernel") == "input"
-
-
-# Bytes.
 
 
 def test_table_of_an_audit():

@@ -1,6 +1,6 @@
 """The guard against gradients that are sums over the learners, and branches compiled once each.
 
-That `pull` follows the dense matrix in every engine is tested by `gossip_test.py`.
+That `pull` follows the dense matrix in every engine is tested by `gossip_engines_test.py`.
 """
 
 import jax

@@ -1,78 +1,25 @@
-"""Policies by hand, and their application against the quantizers themselves."""
+"""The application of a policy against the quantizers themselves, and its deployed codes."""
 
-import dataclasses
 import functools
-import inspect
-import json
-import re
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from gossamer.core import blocks, gossip, learners, quantizers, topology, training
-from gossamer.core.quantization import (
-    Policy,
-    as_json,
-    clip_labels,
-    deploy,
-    dequantize_tree,
-    fake_quantize,
-    from_json,
-    is_quantized,
-    weight_paths,
-)
+from gossamer.core import learners, quantizers
+from gossamer.core.quantization import Policy, deploy, dequantize_tree, fake_quantize, is_quantized
 from gossamer.core.quantized import Quantized, matmul
 
-A, B = quantizers.sawb_plus(4, blocks.gates(4)), quantizers.max_abs(8)
-ENGINES = ("vmap", "shard_map", "pmap")
+from .quantization_cases import POLICY, make_params
 
-# One tensor in float, scales from statistics, and learned ones: each way that `codes` can go.
-POLICY = Policy(
-    weights=(
-        ("output/.*", None),
-        (".*/recurrent", quantizers.pact(4, blocks.CHANNEL)),
-        (".*/kernel", A),
-        ("layers/0", quantizers.pact_plus(4)),
-        ("layers/.*", quantizers.lsq(3, blocks.groups(3))),
-    )
-)
-SHAPES = {
-    "encoder": {"kernel": (6, 8), "recurrent": (2, 8, 8), "bias": (8,)},
-    "layers": [(6, 2), (9, 2)],
-    "output": {"kernel": (8, 3)},
-}
+ENGINES = ("vmap", "shard_map", "pmap")
 CLIP_SHAPES = {
     "encoder/recurrent": {"clip": (2, 8)},
     "layers/0": {"clip_low": (), "clip_high": ()},
     "layers/1": {"step_size": (3, 2)},
 }
 QUANTIZED = {"encoder/kernel", *CLIP_SHAPES}
-
-FACTORIES = {
-    "sawb": quantizers.sawb,
-    "sawb_plus": quantizers.sawb_plus,
-    "max_abs": quantizers.max_abs,
-    "fixed": functools.partial(quantizers.Fixed, clip=1.3),
-    "calibrated": functools.partial(quantizers.calibrated, method="mse"),
-    "pact": functools.partial(quantizers.pact, clip=2.5),
-    "pact_plus_symmetric": functools.partial(quantizers.pact_plus, symmetric=True),
-    "pact_plus": quantizers.pact_plus,
-    "pact_asymmetric": functools.partial(quantizers.AsymmetricClipped, residual=False),
-    "lsq": quantizers.lsq,
-}
-
-
-def make_params(seed=0, leading=()):
-    generator = np.random.default_rng(seed)
-
-    def draw(shape):
-        return generator.standard_normal((*leading, *shape)).astype(np.float32)
-
-    return jax.tree.map(draw, SHAPES, is_leaf=lambda node: isinstance(node, tuple))
 
 
 @functools.cache
@@ -108,96 +55,6 @@ def flat(tree):
     paths = ("encoder/bias", "encoder/kernel", "encoder/recurrent", "layers/0", "layers/1")
     leaves = jax.tree.leaves(tree, is_leaf=is_quantized)
     return dict(zip((*paths, "output/kernel"), leaves, strict=True))
-
-
-# Rules.
-
-
-def test_the_first_rule_wins():
-    policy = Policy(weights=(("encoder_1/.*", A), (".*/kernel", B), (".*", A)))
-    assert policy.weight("encoder_1/kernel") is A
-    assert policy.weight("encoder_2/kernel") is B
-    assert policy.weight("encoder_2/recurrent") is A
-
-
-def test_none_exempts():
-    policy = Policy(weights=(("output/.*", None), (".*", A)))
-    assert policy.weight("output/kernel") is None
-    assert policy.weight("encoder/kernel") is A
-
-
-def test_without_a_rule_tensors_stay_in_float():
-    assert Policy().weight("kernel") is None
-    assert Policy().activation("input") is None
-
-
-def test_weights_and_activations_have_rules_of_their_own():
-    policy = Policy(weights=((".*kernel", A),), activations=((".*/hidden", B), ("input", None)))
-    assert policy.activation("encoder/hidden") is B
-    assert policy.activation("encoder/kernel") is None
-    assert policy.weight("encoder/hidden") is None
-
-
-@pytest.mark.parametrize(
-    ("pattern", "path", "matches"),
-    [
-        ("kernel", "encoder/kernel", False),
-        ("encoder", "encoder/kernel", False),
-        ("encoder/kernel", "encoder/kernel", True),
-        ("encoder|encoder/kernel", "encoder/kernel", True),
-        (r"encoder_\d/.*", "encoder_12/kernel", False),
-        (".*kernel", "kernel", True),
-        ("", "", True),
-    ],
-)
-def test_patterns_match_the_whole_path(pattern, path, matches):
-    assert (Policy(weights=((pattern, A),)).weight(path) is A) == matches
-
-
-def test_predicates_are_patterns():
-    policy = Policy(
-        weights=((str.isupper, None), (lambda path: "kernel" in path, A)),
-        activations=((lambda site: site.startswith("a"), B),),
-    )
-    assert policy.weight("KERNEL") is None
-    assert policy.weight("encoder/kernel/0") is A
-    assert policy.weight("bias") is None
-    assert policy.activation("a/input") is B
-    params = {"a": {"kernel": jnp.ones((2, 4))}, "b": jnp.ones(3)}
-    assert weight_paths(policy, params) == {"a/kernel": A}
-
-
-def test_weight_paths():
-    assert weight_paths(POLICY, make_params()) == {
-        "encoder/kernel": POLICY.weights[2][1],
-        "encoder/recurrent": POLICY.weights[1][1],
-        "layers/0": POLICY.weights[3][1],
-        "layers/1": POLICY.weights[4][1],
-    }
-
-
-@pytest.mark.parametrize("pattern", ["encodr/.*", "encoder", lambda path: path == "encoder"])
-def test_a_rule_that_matches_no_parameter_is_refused(pattern):
-    params = make_params()
-    policy = Policy(weights=((".*/kernel", A), (pattern, B)))
-    transform = fake_quantize(policy)
-    message = f"rule for weights {re.escape(repr(pattern))} that matches no.*paths are encoder/bias"
-    for call in (
-        lambda: transform.init(params),
-        lambda: transform.codes(params, {}),
-        lambda: transform.apply(params, {}),
-        lambda: weight_paths(policy, params),
-    ):
-        with pytest.raises(ValueError, match=message):
-            call()
-
-
-def test_a_rule_without_effect_passes_if_it_matches():
-    params = make_params()
-    behind = Policy(weights=((".*/kernel", A), ("output/kernel", B)))
-    assert weight_paths(behind, params) == {"encoder/kernel": A, "output/kernel": A}
-    exempt = Policy(weights=(("decoder/.*", None), ("output/.*", B)))
-    assert weight_paths(exempt, params) == {"output/kernel": B}
 
 
 # Application.
@@ -266,74 +123,6 @@ def test_quantizing_changes_nothing_but_the_result():
         assert np.abs(outputs - plain[0]).max() > 0.1
 
 
-def test_gradients_reach_weights_and_clips():
-    transform = fake_quantize(Policy(weights=(("a", quantizers.pact(4)), ("b", A))))
-    generator = np.random.default_rng(0)
-    params = {name: generator.standard_normal((6, 8)).astype(np.float32) for name in "abc"}
-    clips = {"a": {"clip": jnp.asarray(0.9)}}
-
-    def total(params, clips):
-        return sum(map(jnp.sum, jax.tree.leaves(transform.apply(params, clips))))
-
-    by_params, by_clips = jax.jit(jax.grad(total, argnums=(0, 1)))(params, clips)
-    inside = np.abs(params["a"]) <= 0.9
-    np.testing.assert_allclose(by_params["a"], inside.astype(np.float32), rtol=1e-6)
-    np.testing.assert_allclose(by_params["b"], np.ones((6, 8)), rtol=1e-6)  # straight through
-    np.testing.assert_array_equal(by_params["c"], np.ones((6, 8)))
-    outside = np.sum(np.sign(params["a"])[~inside])
-    assert outside != 0
-    np.testing.assert_allclose(by_clips["a"]["clip"], outside, rtol=1e-6)
-
-
-def test_training_moves_clips_at_a_rate_of_their_own():
-    transform = fake_quantize(Policy(weights=(("kernel", quantizers.pact_plus(3)),)))
-    generator = np.random.default_rng(0)
-    x, target, kernel = (
-        generator.standard_normal(shape).astype(np.float32) for shape in ((32, 6), (6, 4), (6, 4))
-    )
-    params = {"kernel": jnp.asarray(kernel), "bias": jnp.zeros(4)}
-    tree = {"model": params, "clips": transform.init(params)}
-    rates = {"weights": 0.1, "clips": 0.01}
-    optimizer = optax.partition({label: optax.sgd(rates[label]) for label in rates}, clip_labels)
-
-    def loss(tree):
-        quantized = transform.apply(tree["model"], tree["clips"])
-        outputs = x @ quantized["kernel"] + quantized["bias"][None]
-        return jnp.mean(jnp.square(outputs - x @ target))
-
-    @jax.jit
-    def step(tree, state):
-        value, gradient = jax.value_and_grad(loss)(tree)
-        updates, state = optimizer.update(gradient, state, tree)
-        return optax.apply_updates(tree, updates), state, gradient, value
-
-    state, losses = optimizer.init(tree), []
-    for _ in range(5):
-        before = tree
-        tree, state, gradient, value = step(tree, state)
-        losses.append(value)
-        for branch, label in (("model", "weights"), ("clips", "clips")):
-            for new, old, slope in zip(
-                *map(jax.tree.leaves, (tree[branch], before[branch], gradient[branch])), strict=True
-            ):
-                assert np.any(new != old)
-                np.testing.assert_allclose(new, old - rates[label] * slope, rtol=1e-6, atol=1e-7)
-    assert losses[-1] < 0.9 * losses[0]
-    # What is trained are numbers of all digits; eight levels are all that the model multiplies.
-    assert len(np.unique(tree["model"]["kernel"])) == 24
-    assert len(np.unique(transform.apply(tree["model"], tree["clips"])["kernel"])) <= 8
-
-
-def test_clip_labels():
-    tree = {"model": {"a": 1, "b": [2, 3]}, "scales": {"a": {"clip": 4}}, "bias": 5}
-    assert clip_labels(tree, key="scales") == {
-        "model": {"a": "weights", "b": ["weights", "weights"]},
-        "scales": {"a": {"clip": "clips"}},
-        "bias": "weights",
-    }
-    assert clip_labels({"model": 1, "clips": {}}) == {"model": "weights", "clips": {}}
-
-
 def test_compiles_once():
     transform, traces = fake_quantize(POLICY), []
 
@@ -370,40 +159,6 @@ def test_learners_quantize_as_one_does(engine):
     (found, clips), (expected, expected_clips) = map(first_codes, (engine, None))
     assert_same_codes(found, expected)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), clips, expected_clips)
-
-
-@pytest.mark.parametrize("engine", ["shard_map", "pmap"])
-def test_training_under_gossip_is_the_same_on_devices_as_simulated(engine):
-    """Weights, clips and codes of four learners on a ring, bit for bit."""
-    policy = Policy(weights=((".*kernel", quantizers.lsq(4, blocks.gates(4))),))
-    site = quantizers.pact_plus(4, symmetric=True)
-    params = {"lstm": {"kernel": jax.random.normal(jax.random.key(0), (6, 8))}}
-    clips = {"weights": fake_quantize(policy).init(params), "input": site.init(jnp.ones(1))}
-
-    def loss(variables, batch, key):
-        del key
-        codes = fake_quantize(policy).codes(variables["params"], variables["clips"]["weights"])
-        inputs = site.codes(variables["clips"]["input"], batch)
-        return jnp.mean((matmul(inputs, codes["lstm"]["kernel"]) - 1) ** 2), {}
-
-    rules = {"weights": optax.adamw(1e-2), "clips": optax.adam(1e-2)}
-    optimizer = gossip.dpsgd(optax.partition(rules, clip_labels), topology.ring(4))
-    state = training.init_state(
-        {"params": params, "clips": clips}, optimizer, jax.random.key(1), num_learners=4
-    )
-    batches = jax.random.normal(jax.random.key(2), (360,)).reshape(5, 4, 3, 6)
-
-    def run(engine):
-        step = training.train_step(loss, optimizer, axis_name="learner")
-        step, found = learners.spread(step, 4, engine=engine), state
-        for batch in batches:
-            found, _ = step(found, batch)
-        return found.params
-
-    simulated = run("vmap")
-    chex.assert_trees_all_equal(run(engine), simulated)
-    moved = jax.tree.map(lambda new, old: jnp.any(new != old), simulated, state.params)
-    assert all(jax.tree.leaves(moved))
 
 
 # Deployment.
@@ -455,59 +210,3 @@ def test_is_quantized():
     assert is_quantized(Quantized(jnp.ones(2), jnp.ones([])))
     assert not is_quantized(jnp.ones(2))
     assert not is_quantized({"codes": 1, "scale": 2})
-
-
-# Policies as values.
-
-
-def test_every_kind_is_tried():
-    kinds = {
-        member
-        for _, member in inspect.getmembers(quantizers, inspect.isclass)
-        if issubclass(member, quantizers.Quantizer) and not inspect.isabstract(member)
-    }
-    assert {type(factory()) for factory in FACTORIES.values()} == kinds
-
-
-@pytest.mark.parametrize("of_weight", [blocks.TENSOR, blocks.gates(4), blocks.groups(16)])
-@pytest.mark.parametrize("name", FACTORIES)
-def test_json_round_trip(name, of_weight):
-    quantizer = dataclasses.replace(FACTORIES[name](), bits=3, blocks=of_weight)
-    policy = Policy(
-        weights=(("output/.*", None), (r".*/kernel\d+", quantizer)),
-        activations=(("input", quantizer), (".*", None)),
-    )
-    found = from_json(json.loads(json.dumps(as_json(policy), allow_nan=False)))
-    assert found == policy
-    assert type(found.weights[1][1]) is type(quantizer)
-    assert hash(found) == hash(policy)
-
-
-def test_json_of_an_empty_policy():
-    assert as_json(Policy()) == {"weights": [], "activations": []}
-    assert from_json(as_json(Policy())) == Policy()
-
-
-@pytest.mark.parametrize("which", ["weights", "activations"])
-def test_predicates_have_no_json(which):
-    policy = Policy(**{which: ((".*", A), (str.isupper, B))})
-    with pytest.raises(TypeError, match=r"`policy` must have regular expressions .*isupper"):
-        as_json(policy)
-
-
-def test_policies_are_values():
-    assert len({POLICY, dataclasses.replace(POLICY), Policy(), Policy()}) == 2
-    assert Policy(weights=((".*", A),)) != Policy(weights=((".*", B),))
-    assert Policy(weights=((".*", A),)) != Policy(activations=((".*", A),))
-    traces = []
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def apply(policy, params):
-        traces.append(policy)
-        return fake_quantize(policy).apply(params, {})
-
-    for _ in range(2):
-        apply(Policy(weights=((".*", quantizers.max_abs(8)),)), {"kernel": jnp.ones((2, 4))})
-    assert len(traces) == 1
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        POLICY.weights = ()
