@@ -13,10 +13,11 @@ modes of ATC are lambda_k (1 - a h), never worse than those of synchronous SGD.
 
 A learner is a position on a named axis; `learners` runs the same function under ``jax.vmap``,
 ``jax.shard_map`` and ``jax.pmap``.  Every sum here has one fixed order, so in float32 and float64
-the engines agree bit for bit.  Whatever precedes the link sees one learner only: a clipping by
-global norm is local, and momenta are not averaged.  Statistics of batch normalization are no
-parameters and are not mixed: each learner keeps its own, of its own data, and evaluation takes
-their mean together with that of the weights, see `learners.average`.
+the engines agree bit for bit; only after Adam, on a CPU and jax 0.12, the compiler contracts a
+product with such a sum in one engine, and last bits differ.  Whatever precedes the link sees one
+learner only: a clipping by global norm is local, and momenta are not averaged.  Statistics of batch
+normalization are no parameters and are not mixed: each learner keeps its own, of its own data, and
+evaluation takes their mean together with that of the weights, see `learners.average`.
 
 References:
     X. Lian et al., "Can Decentralized Algorithms Outperform Centralized Algorithms?", 2017,

@@ -135,12 +135,14 @@ def test_momentum_tracking_reaches_the_optimum(float64):
 
 @pytest.mark.usefixtures("optimized_code")
 @pytest.mark.parametrize("name", METHODS)
-def test_same_bits_in_all_engines(name):
-    optimizer = METHODS[name](optax.adam(0.03))
+@pytest.mark.parametrize("inner", ["momentum", "adam"])
+def test_same_bits_in_all_engines(name, inner, assert_engines_agree):
+    local = {"momentum": optax.sgd(0.03, momentum=0.9), "adam": optax.adam(0.03)}[inner]
+    optimizer = METHODS[name](local)
     expected = train(optimizer, 20, dtype=np.float32)
     for engine in ("shard_map", "pmap"):
         found = train(optimizer, 20, engine=engine, dtype=np.float32)
-        jax.tree.map(np.testing.assert_array_equal, found, expected)
+        assert_engines_agree(found, expected, inner=inner)
 
 
 @pytest.mark.parametrize("name", METHODS)
