@@ -8,8 +8,7 @@ backward pass of the cross entropy and an update of SGD with momentum, in float3
 in training.  The floor is the time that the products alone would take at the rate of a large matrix
 product, measured in the same minute; operations are those that XLA counts in the forward pass,
 three times.  PyTorch runs in both of its layouts.  Printed are medians and the ratio to the faster
-layout; above 1 gossamer is faster.  Both keep the memory that they free, as `gossamer train` does
-(`core.host_memory`), or with ``--default-allocator`` give it back to the kernel.
+layout; above 1 gossamer is faster.
 """
 
 import argparse
@@ -23,9 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from gossamer.core.host_memory import keep_freed_memory
-
-KEEP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
 NETWORKS = {"resnet18_imagenet": "resnet18", "mobilenet_v2_imagenet": "mobilenet_v2"}
 LAYOUTS = ("contiguous_format", "channels_last")
 
@@ -57,10 +53,7 @@ def main():
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of torch; pin both by taskset")
-    parser.add_argument("--default-allocator", action="store_true", help="for both of them")
     options = parser.parse_args()
-    if not options.default_allocator:
-        keep_freed_memory()
     for name in options.networks:
         print(json.dumps(measure(name, options)), flush=True)
 
@@ -102,7 +95,6 @@ class Peer:
         command = [options.torch_python, "-c", WORKER, NETWORKS[name], layout, *sizes]
         # What this process imports must not reach a Python of another kind.
         environment = {key: os.environ[key] for key in os.environ if key != "PYTHONPATH"}
-        environment |= {} if options.default_allocator else KEEP
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         try:
             self.process = subprocess.Popen(command, env=environment, **pipes)

@@ -11,7 +11,8 @@ import os
 import sys
 
 # Parameters of mallopt(3).
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_LARGEST = 2**31 - 1  # that mallopt takes
 
 
 @functools.cache
@@ -19,9 +20,11 @@ def keep_freed_memory() -> bool:
     """Lets the process keep what it frees, to use it again.
 
     To be called before the threads of JAX exist, so before its first computation: one arena then
-    serves all threads, since the arenas of further threads cannot hold large buffers. The process
-    stays as large as it was at its largest. Where the environment sets the allocator, by
-    ``MALLOC_ARENA_MAX`` and its like or by ``GLIBC_TUNABLES``, it is left alone.
+    serves all threads, since the arenas of further threads cannot hold large buffers. Buffers above
+    1/32 of the memory of the machine (at most 2 GiB) are still given back: kept, they leave holes
+    that the next ones do not fit, and the process grows to several times its need. Where the
+    environment sets the allocator, by ``MALLOC_ARENA_MAX`` and its like or by ``GLIBC_TUNABLES``,
+    it is left alone.
 
     Returns:
         Whether the allocator was told; only that of glibc, on Linux, can be.
@@ -36,5 +39,10 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):  # musl has no such parameters
         return False
-    settings = {_TRIM_THRESHOLD: -1, _MMAP_MAX: 0, _ARENA_MAX: 1}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    settings = {
+        _ARENA_MAX: 1,
+        _MMAP_THRESHOLD: min(memory // 32, _LARGEST),
+        _TRIM_THRESHOLD: _LARGEST,
+    }
     return all([library.mallopt(name, value) == 1 for name, value in settings.items()])

@@ -27,7 +27,7 @@ CONFIG = VisionConfig(
 
 def main():
     """Trains and compares with what one learner alone makes of its own images."""
-    host_memory.keep_freed_memory()  # on a CPU: what `gossamer` does too
+    host_memory.keep_freed_memory()  # faster on a CPU; `gossamer` does so too
     jax.config.update("jax_num_cpu_devices", CONFIG.learners.number)
     images = data.fashion()
     for number in (1, 4):
