@@ -21,7 +21,7 @@ def keep_freed_memory() -> bool:
 
     To be called before the threads of JAX exist, so before its first computation: one arena then
     serves all threads, since the arenas of further threads cannot hold large buffers. Buffers above
-    1/32 of the memory of the machine (at most 2 GiB) are still given back: kept, they leave holes
+    1/64 of the memory of the machine (at most 2 GiB) are still given back: kept, they leave holes
     that the next ones do not fit, and the process grows to several times its need. Where the
     environment sets the allocator, by ``MALLOC_ARENA_MAX`` and its like or by ``GLIBC_TUNABLES``,
     it is left alone.
@@ -42,7 +42,7 @@ def keep_freed_memory() -> bool:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     settings = {
         _ARENA_MAX: 1,
-        _MMAP_THRESHOLD: min(memory // 32, _LARGEST),
+        _MMAP_THRESHOLD: min(memory // 64, _LARGEST),
         _TRIM_THRESHOLD: _LARGEST,
     }
     return all([library.mallopt(name, value) == 1 for name, value in settings.items()])
