@@ -3,9 +3,10 @@
     taskset -c 0 python benchmarks/onnx_products.py
 
 First a matrix of 2048 x 8192, that of a language model of the paper's size, times 1 to 32 rows: in
-float32, as bytes, as bytes with a sign, and in 4 bits (MatMulNBits).  The matrix has to come from
-memory each time, since others are multiplied in between, as in a search.  Prints thousands of
-millions of multiplications a second.  Then the recursion of 640 cells over 600 frames: our Scan
+float32, as bytes, as bytes for weights of 8 bits (which have no sign either), as bytes with a sign,
+and in 4 bits (MatMulNBits).  The matrix has to come from memory each time, since others are
+multiplied in between, as in a search.  Prints thousands of millions of multiplications a second.
+Then the recursion of 640 cells over 600 frames: our Scan
 over codes, with and without its product, ONNX's LSTM operator, and ONNX Runtime's
 DynamicQuantizeLSTM.
 """
@@ -26,7 +27,7 @@ INPUTS, OUTPUTS, COPIES = 2048, 8192, 6  # 16.8 M weights, 100 MB as bytes toget
 ROWS = (1, 2, 4, 8, 16, 32)
 CELLS, FRAMES = 640, 600
 RANDOM = np.random.default_rng(0)
-KINDS = ("float32", "bytes", "signed bytes", "4 bits")
+KINDS = ("float32", "bytes", "8 bits", "signed bytes", "4 bits")
 
 
 def main():
@@ -70,22 +71,23 @@ def operand(kind: str, rows: int) -> np.ndarray:
     return RANDOM.integers(0, 15, (rows, INPUTS)).astype(dtype)
 
 
-def draw_codes(inputs: int, outputs: int) -> Quantized:
-    codes = jnp.asarray(RANDOM.integers(-7, 8, (inputs, outputs)), jnp.int8)
-    return Quantized(codes, jnp.full((1, outputs), 0.01, jnp.float32), 4, 7)
+def draw_codes(inputs: int, outputs: int, bits: int = 4) -> Quantized:
+    largest = 2 ** (bits - 1) - 1
+    codes = jnp.asarray(RANDOM.integers(-largest, largest + 1, (inputs, outputs)), jnp.int8)
+    return Quantized(codes, jnp.full((1, outputs), 0.01, jnp.float32), bits, largest)
 
 
 def product_graph(kind: str) -> Graph:
     graph = Graph("product")
-    dtype = {"bytes": np.uint8, "signed bytes": np.int8}.get(kind, np.float32)
-    x = graph.input("x", ["rows", INPUTS], dtype)
-    weight = draw_codes(INPUTS, OUTPUTS)
+    bytes_of = {"bytes": np.uint8, "8 bits": np.uint8, "signed bytes": np.int8}
+    x = graph.input("x", ["rows", INPUTS], bytes_of.get(kind, np.float32))
+    weight = draw_codes(INPUTS, OUTPUTS, bits=8 if kind == "8 bits" else 4)
     scale = np.array(0.1, np.float32)
     if kind == "float32":
         result = arithmetic.product(graph, "float", x, 0.01 * np.asarray(weight.codes, np.float32))
     elif kind == "4 bits":
         result = arithmetic.product(graph, "blockwise", x, weight)
-    elif kind == "bytes":
+    elif kind in ("bytes", "8 bits"):
         result = arithmetic.product(graph, "integer", Codes(x, scale, 7), weight)
     else:
         codes = graph.constant(np.asarray(weight.codes))

@@ -24,6 +24,9 @@ Arithmetic = Literal["integer", "blockwise", "float"]
 BLOCK = 128  # inputs of a block of MatMulNBits; few, so that scales cost little
 ACCURACY = 4  # of MatMulNBits: products of 8-bit integers
 HUGE = 1e30  # saturates every quantizer
+# Weights with a sign are faster, but processors without VNNI instructions sum pairs of products of
+# bytes in 16 bits and saturate there; 2 * 255 * 64 is the most that fits.
+EXACT_BITS = 7
 
 
 class Codes(NamedTuple):
@@ -196,16 +199,21 @@ def _product_of_codes(
 
 
 def _integer(graph, x, codes, scale_x, scale, bits, bias):
-    """An exact product; bytes without a sign, since ONNX Runtime is slow on those with one."""
+    """An exact product; bytes of x without a sign, since ONNX Runtime is slow on those with one."""
+    zero_point = 0
+    if bits > EXACT_BITS:
+        zero_point = 128
+        codes = (codes.astype(np.int16) + zero_point).astype(np.uint8)
     inputs = [
         x.name,
         graph.bytes_constant(codes, bits=bits),
         graph.constant(scale_x),
         graph.constant(scale),
         graph.constant(np.uint8(x.zero_point)),
+        graph.constant(np.uint8(zero_point)) if zero_point else "",
     ]
     if bias is not None:
-        inputs += ["", graph.constant(bias)]
+        inputs.append(graph.constant(bias))
     return graph.add("MatMulIntegerToFloat", *inputs, domain=CONTRIB)
 
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -78,6 +79,25 @@ def test_other_widths_of_weights(bits):
     expected = matmul(quantizer.codes(clips, jnp.asarray(x)), weight)
     found = multiply("integer", x, weight, quantizer, clips)
     np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_the_largest_codes_do_not_saturate(bits):
+    largest = 2 ** (bits - 1) - 1
+    codes = np.full((INPUTS, OUTPUTS), largest, np.int8)
+    codes[:, ::2] *= -1
+    weight = Quantized(jnp.asarray(codes), jnp.full((OUTPUTS,), 0.5, jnp.float32), bits, largest)
+    graph = Graph("extremes")
+    x = Codes(graph.input("x", [ROWS, INPUTS], np.uint8), np.asarray(0.25, np.float32), 127)
+    graph.output("y", arithmetic.product(graph, "integer", x, weight), [ROWS, OUTPUTS])
+    found = run(graph, x=np.full((ROWS, INPUTS), 255, np.uint8))
+    expected = 0.125 * 128 * codes.astype(float).sum(axis=0)
+    np.testing.assert_array_equal(found, np.broadcast_to(expected, (ROWS, OUTPUTS)))
+    # Processors with VNNI instructions are exact anyway, so the bytes are looked at too.
+    types = {constant.name: constant.data_type for constant in graph.to_proto().initializer}
+    (node,) = (node for node in graph.to_proto().node if node.op_type == "MatMulIntegerToFloat")
+    expected = onnx.TensorProto.INT8 if bits == 7 else onnx.TensorProto.UINT8
+    assert types[node.input[1]] == expected
 
 
 @pytest.mark.parametrize("kind", ["integer", "float", "blockwise"])
