@@ -33,6 +33,7 @@ import optax
 from . import gossip
 from .diagnostics import Diagnostics, periodic
 from .microbatches import Loss
+from .noise import normal_like
 
 Gradient = Callable[[Any], Any]  # params -> their gradient, both pytrees of one structure
 
@@ -161,7 +162,7 @@ def smoothed_gradient(
         scale = jnp.sqrt(gossip.consensus_distance(params, str(axis_name)) / size)
 
     def add_pair(total, key):
-        noise = optax.tree.random_like(key, center, sampler=jax.random.normal)
+        noise = normal_like(key, center)
         for sign in (1.0, -1.0):
             shifted = jax.tree.map(
                 lambda x, d, step=sign * scale: x + (step * d).astype(x.dtype), center, noise

@@ -17,7 +17,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+
+from .noise import normal_like
 
 
 def filter_direction(key: jax.Array, params: Any) -> Any:
@@ -30,7 +31,7 @@ def filter_direction(key: jax.Array, params: Any) -> Any:
     Returns:
         A pytree like `params`; zero where arrays have less than two axes.
     """
-    noise = optax.tree.random_like(key, params, sampler=jax.random.normal)
+    noise = normal_like(key, params)
 
     def scale(x: jax.Array, d: jax.Array) -> jax.Array:
         if x.ndim < 2:

@@ -12,9 +12,9 @@ References:
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from .microbatches import Loss
+from .noise import normal_like
 
 
 def perturb(loss: Loss, scale: float) -> Loss:
@@ -42,7 +42,7 @@ def perturb(loss: Loss, scale: float) -> Loss:
 
     def perturbed(params, batch, key):
         noise_key, loss_key = jax.random.split(key)
-        noise = optax.tree.random_like(noise_key, params, sampler=jax.random.normal)
+        noise = normal_like(noise_key, params)
         params = jax.tree.map(lambda x, d: x + jnp.asarray(scale, x.dtype) * d, params, noise)
         return loss(params, batch, loss_key)
 
