@@ -3,7 +3,8 @@
 In a terminal or a notebook `Display` draws one bar with step, loss, learning rate, steps per
 second, time left and the last validation.  Elsewhere, as in the log of a cluster job, it prints one
 line per log interval.  Before the first step, whose program is yet to be compiled, it says so.
-Everything goes to standard error.
+Speed is that of steps: neither the first one nor validations count.  Everything goes to standard
+error.
 """
 
 import datetime
@@ -61,6 +62,8 @@ class Display:
 
     def advance(self, step: int) -> None:
         """Notes that `step` steps are finished."""
+        if step == self._start + 1:
+            self._mark = (step, time.monotonic())
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
             if step == self._start + 1:
@@ -72,12 +75,15 @@ class Display:
             return
         shown = _format(metrics, ("loss", "learning_rate")) + self._validation
         rate = self._rate(step)
-        speed = f"{rate:.3g} steps/s"
+        speed = "" if rate is None else f"{rate:.3g} steps/s"
         if self._bar is not None:
             self._bar.update(self._task, metrics=shown, speed=speed)
         else:
-            left = datetime.timedelta(seconds=round((self._total - step) / rate))
-            self.say(f"step {step}/{self._total}  {shown}  {speed}  {left} left")
+            line = f"step {step}/{self._total}  {shown}"
+            if rate is not None:
+                left = datetime.timedelta(seconds=round((self._total - step) / rate))
+                line += f"  {speed}  {left} left"
+            self.say(line)
 
     def report_validation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows the metrics of a validation, and keeps them in view."""
@@ -85,16 +91,19 @@ class Display:
             return
         self._validation = "  validation: " + _format(metrics, metrics)
         self.say(f"step {step}/{self._total}{self._validation}")
+        self._mark = (step, time.monotonic())
 
     def say(self, line: str) -> None:
         """Prints one line, above the bar where there is one."""
         if self._console is not None:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _rate(self, step: int) -> float:
-        """Steps per second since the last call."""
+    def _rate(self, step: int) -> float | None:
+        """Steps per second since the last mark; None where there were none."""
         (before, then), self._mark = self._mark, (step, time.monotonic())
-        return max(step - before, 1e-9) / max(self._mark[1] - then, 1e-9)
+        if step == before:
+            return None
+        return (step - before) / max(self._mark[1] - then, 1e-9)
 
 
 class Amount:

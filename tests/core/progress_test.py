@@ -31,6 +31,27 @@ def test_plain_lines():
     assert last.endswith("0:00:00 left")
 
 
+def test_speed_is_that_of_steps(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    console = rich.console.Console(file=io.StringIO(), width=120)
+    with progress.Display(8, console=console) as display:
+        for step in range(1, 7):
+            now += 100.0 if step == 1 else 2.0  # the first one is compiled
+            display.advance(step)
+            if step != 5:
+                display.report(step, {"loss": 1.0})
+            if step == 3:
+                now += 50.0
+                display.report_validation(step, {"wer": 0.5})
+    _, first, second, third, _, fourth, sixth = console.file.getvalue().splitlines()
+    assert first == "step 1/8  loss 1"
+    assert second == "step 2/8  loss 1  0.5 steps/s  0:00:12 left"
+    assert third.endswith("0.5 steps/s  0:00:10 left")
+    assert fourth.endswith("0.5 steps/s  0:00:08 left")
+    assert sixth.endswith("0.5 steps/s  0:00:04 left")
+
+
 def test_live_bar():
     shown = show(terminal=True)
     assert "\x1b[" in shown
